@@ -1,0 +1,155 @@
+/**
+ * The types of the addon in `native/`. The addon moves frames and owns descriptors; it holds no protocol logic.
+ *
+ * Every function throws an `Error` whose `code` is the errno's name (`ENOENT`, `EPERM`, `EBUSY` …) and whose
+ * `syscall` names the call that failed. `EngineMemory` and the engine's calls are the exception: they never throw
+ * for what one port does, they report it in `portErrors`.
+ */
+import { createRequire } from "node:module";
+import { join } from "node:path";
+import { packageRoot } from "./package_root.ts";
+
+/** Bytes of the virtio-net header (legacy layout, no `num_buffers`) at the start of each slot. */
+export const VNET_HEADER_BYTES = 10;
+
+/** Where in `EngineMemory.state` the words live that both sides read and write. */
+export const EngineState = {
+  /** Number of free slots on top of `freeSlots`; both sides pop and push. */
+  FREE_COUNT: 0,
+  /** Milliseconds of CLOCK_MONOTONIC, wrapped to a signed 32-bit word; written once per `receive`. */
+  NOW_MS: 1,
+  /** 1 when a watched control descriptor was readable during the last `receive`. */
+  CONTROL_READY: 2,
+  /** Number of ports whose word in `portErrors` was set since the last `receive` began. */
+  PORT_ERRORS: 3,
+  /** Frames that were not read because no slot was free (the ports stay ready). */
+  OUT_OF_SLOTS: 4,
+  WORDS: 16,
+} as const;
+
+/** Per-port counters in `EngineMemory.portCounters`, `COUNT` doubles for each port. */
+export const PortCounter = {
+  RX_FRAMES: 0,
+  RX_BYTES: 1,
+  TX_FRAMES: 2,
+  TX_BYTES: 3,
+  /** Frames that the device would not take (EAGAIN, ENOBUFS): dropped. */
+  TX_FULL: 4,
+  /** Frames that the device refused (EIO, EINVAL, EMSGSIZE, ENETDOWN …): dropped. */
+  TX_ERRORS: 5,
+  /** Frames that did not fit a slot or had a malformed vnet header: dropped on receive. */
+  RX_ERRORS: 6,
+  COUNT: 8,
+} as const;
+
+export interface EngineMemory {
+  /** `slotCount * slotBytes` bytes; each slot: 10-byte vnet header, then the Ethernet frame. */
+  arena: ArrayBuffer;
+  slotBytes: number;
+  slotCount: number;
+  /** Bytes in each slot, vnet header not counted. Written by `receive`, read by `transmit`. */
+  slotLength: Int32Array;
+  /** Last-in-first-out list of free slots, `slotCount` words; the number in use is `state[FREE_COUNT]`. */
+  freeSlots: Int32Array;
+  /** Slots and ports filled by `receive`, one entry a frame. */
+  receivedSlot: Int32Array;
+  receivedPort: Int32Array;
+  /** Slots and ports that `transmit(n)` sends, in order. A slot may occur several times (flooding). */
+  transmitSlot: Int32Array;
+  transmitPort: Int32Array;
+  state: Int32Array;
+  /** The errno that took each port out of service, 0 while it works. */
+  portErrors: Int32Array;
+  portCounters: Float64Array;
+}
+
+export const PortKind = {
+  /** TUN/TAP descriptor with IFF_NO_PI|IFF_VNET_HDR: one frame per read and write. */
+  TAP: 0,
+  /** AF_PACKET socket with PACKET_VNET_HDR: bursts by recvmmsg and sendmmsg. */
+  PACKET: 1,
+} as const;
+export type PortKind = (typeof PortKind)[keyof typeof PortKind];
+
+export interface Engine {
+  /** Takes `fd` into the loop as port `port` (an index below the length of `portErrors`). The engine does not close it. */
+  addPort(port: number, fd: number, kind: PortKind): void;
+  /** Forgets the port. The caller closes the descriptor. */
+  removePort(port: number): void;
+  /** Adds a descriptor that ends a wait and sets CONTROL_READY when it is readable (level-triggered). */
+  watchControl(fd: number): void;
+  /**
+   * Fills `receivedSlot`/`receivedPort` with at most `max` frames from all ports, fairly, and returns their number.
+   * Waits at most `timeoutMs` when nothing is there (0: does not wait); spins for `setSpin` microseconds first.
+   */
+  receive(max: number, timeoutMs: number): number;
+  /** Sends entries 0 to `count`-1 of `transmitSlot`/`transmitPort`; returns how many the devices took. Frees nothing. */
+  transmit(count: number): number;
+  /** How long `receive` polls before it sleeps, in microseconds. 0 never spins. */
+  setSpin(microseconds: number): void;
+  close(): void;
+}
+
+export interface TapDevice {
+  fd: number;
+  ifname: string;
+  /** TUN_F_* bits that the kernel took. */
+  offloads: number;
+}
+
+export interface PacketSocket {
+  fd: number;
+  ifindex: number;
+  /** MTU of the device in bytes. */
+  mtu: number;
+  /** Hardware address of the device, `aa:bb:cc:dd:ee:ff`. */
+  mac: string;
+}
+
+export interface ReceivedMessage {
+  bytes: Uint8Array;
+  descriptors: number[];
+}
+
+export interface Native {
+  /** A memfd of `lengthBytes`, mapped shared and zeroed. */
+  createMemory(name: string, lengthBytes: number): { fd: number; memory: ArrayBuffer };
+  /** Maps the whole of a memfd, shared. */
+  mapMemory(fd: number): ArrayBuffer;
+  /** Anonymous zeroed pages, advised to be huge where the kernel allows it. */
+  allocateMemory(lengthBytes: number): ArrayBuffer;
+
+  /**
+   * Creates a TAP or attaches to the one of that name. `netns` is a path (`/run/netns/c1`, `/proc/1234/ns/net`);
+   * without it the TAP is made in the caller's namespace. `offload: false` turns all offloads off (a switch for tests).
+   */
+  openTap(options: { ifname: string; netns?: string; offload?: boolean }): TapDevice;
+  /** AF_PACKET socket bound to a device: promiscuous, outgoing frames ignored, vnet headers on. */
+  openPacketSocket(options: { device: string; netns?: string; vnetHeader?: boolean }): PacketSocket;
+  /** Runs `body` with the calling thread in another network namespace (children it spawns inherit it), then returns. */
+  inNamespace<T>(netns: string, body: () => T): T;
+  /** Moves the calling thread for good (before any other thread exists). */
+  enterNamespace(netns: string): void;
+  closeDescriptor(fd: number): void;
+
+  /** An AF_UNIX SOCK_SEQPACKET pair, close-on-exec, non-blocking. */
+  socketPair(): [number, number];
+  /** Sends one message; false when it would block (nothing was sent). At most 64 KiB and 64 descriptors. */
+  sendMessage(fd: number, bytes: Uint8Array, descriptors: number[]): boolean;
+  /** One message, null when there is none now, "closed" when the peer is gone. Descriptors are close-on-exec. */
+  receiveMessage(fd: number): ReceivedMessage | null | "closed";
+  /** Calls back from the event loop whenever `fd` is readable, until the returned function is called. */
+  watchReadable(fd: number, callback: () => void): () => void;
+
+  createEngine(memory: EngineMemory): Engine;
+  /** CLOCK_MONOTONIC in milliseconds, as a double. */
+  monotonicMilliseconds(): number;
+}
+
+let loaded: Native | undefined;
+
+/** The addon, loaded on first use. */
+export function native(): Native {
+  loaded ??= createRequire(import.meta.url)(join(packageRoot(), "native/build/Release/tapir.node")) as Native;
+  return loaded;
+}
