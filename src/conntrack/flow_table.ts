@@ -1,0 +1,210 @@
+/**
+ * The flow table: both directions of every tracked flow, in typed arrays over one mapped region.
+ *
+ * Theory of operation. An entry is `FLOW_WORDS` words (see `flow_layout.ts`), named by its index, the `FlowId`. A
+ * reference is `flow << 1 | direction`. One hash index holds both tuples of every flow; `insert` puts in both or
+ * neither. Entries are allocated from a list of those given back, else from the high-water mark, so a young table
+ * touches little memory.
+ *
+ * Time. A packet writes only its flow's DEADLINE, beside the words that a hit reads anyway. `due` holds, for each
+ * entry, a time not later than its deadline; `sweep` walks that dense array a little at a time, and only where `due`
+ * has passed looks at the entry, to end it or to put off `due`. Whoever makes a deadline earlier must call `hasten`.
+ * A look-up never finds a flow whose deadline has passed, whether it has been swept or not.
+ *
+ * `version` changes whenever an entry is inserted or removed, so that a look-up made ahead of time can be told stale.
+ * Limits: `capacity` flows; `allocate` says -1 when they are in use, and the caller counts it.
+ */
+import { FLOW_LAYOUT_VERSION, FLOW_SHIFT, FLOW_WORDS, FlowFlag, FlowWord, HeaderWord, TUPLE_WORDS } from "./flow_layout.ts";
+import { HashIndex } from "./hash_index.ts";
+
+export type FlowId = number & { readonly __brand: "FlowId" };
+
+export class FlowTable {
+  readonly capacity: number;
+  readonly header: Int32Array;
+  readonly due: Int32Array;
+  readonly words: Int32Array;
+  readonly index: HashIndex;
+  version = 0;
+  /** Called with each flow that is about to be removed, while it can still be read. */
+  onRemove: (flow: FlowId) => void = () => {};
+  private readonly keys: Int32Array;
+  private cursor = 0;
+
+  /** Bytes of memory for `capacity` flows. */
+  static bytesFor(capacity: number): number {
+    const slots = HashIndex.slotsFor(capacity * 2);
+    return (HeaderWord.WORDS * 4 + capacity * 4 + slots * 8 + capacity * FLOW_WORDS * 4 + 127) & ~63;
+  }
+
+  /** `memory` is zeroed and at least `bytesFor(capacity)` long; `seed` keys the hash. */
+  constructor(memory: ArrayBuffer, capacity: number, seed: number) {
+    this.capacity = capacity;
+    const slots = HashIndex.slotsFor(capacity * 2);
+    this.header = new Int32Array(memory, 0, HeaderWord.WORDS);
+    // Entries first behind the header: they begin on a cache line, and the rest follows.
+    this.words = new Int32Array(memory, 64, capacity * FLOW_WORDS);
+    this.index = new HashIndex(new Int32Array(memory, 64 + capacity * FLOW_WORDS * 4, slots * 2));
+    this.due = new Int32Array(memory, 64 + capacity * FLOW_WORDS * 4 + slots * 8, capacity);
+    this.header[HeaderWord.LAYOUT_VERSION] = FLOW_LAYOUT_VERSION;
+    this.header[HeaderWord.CAPACITY] = capacity;
+    this.header[HeaderWord.SEED] = seed | 0;
+    this.keys = deriveKeys(seed);
+  }
+
+  get count(): number {
+    return this.header[HeaderWord.COUNT];
+  }
+
+  /** Keyed hash of a tuple. Each step mixes a secret in before it multiplies: collisions depend on the key. */
+  hash(source: number, destination: number, ports: number, protocol: number): number {
+    const keys = this.keys;
+    let h = Math.imul(source ^ keys[0], keys[4]);
+    h ^= h >>> 15;
+    h = Math.imul((h + destination) ^ keys[1], keys[5]);
+    h ^= h >>> 13;
+    h = Math.imul((h + ports) ^ keys[2], keys[6]);
+    h ^= h >>> 16;
+    h = Math.imul((h + protocol) ^ keys[3], keys[7]);
+    return h ^ (h >>> 15);
+  }
+
+  /** Finds the live flow that a tuple belongs to: its reference, or -1. */
+  lookup(hash: number, source: number, destination: number, ports: number, protocol: number, now: number): number {
+    const slots = this.index.slots;
+    const mask = this.index.mask;
+    const words = this.words;
+    for (let position = hash & mask; ; position = (position + 1) & mask) {
+      const stored = slots[position * 2 + 1];
+      if (stored === 0) return -1;
+      if (slots[position * 2] !== hash) continue;
+      const reference = stored - 1;
+      const base = (reference >> 1) << FLOW_SHIFT;
+      const tuple = base + (reference & 1) * TUPLE_WORDS;
+      if (
+        words[tuple] === source &&
+        words[tuple + 1] === destination &&
+        words[tuple + 2] === ports &&
+        (words[base + FlowWord.STATUS] & 0xff) === protocol
+      ) {
+        if (((words[base + FlowWord.DEADLINE] - now) | 0) > 0) return reference;
+        this.remove((reference >> 1) as FlowId);
+        return -1;
+      }
+    }
+  }
+
+  /** A zeroed entry that no one can find yet, or -1 when all are in use. Give it back with `abandon`, or `insert` it. */
+  allocate(): FlowId {
+    const header = this.header;
+    const free = header[HeaderWord.FREE];
+    let flow: number;
+    if (free !== 0) {
+      flow = free - 1;
+      header[HeaderWord.FREE] = this.words[flow << FLOW_SHIFT];
+    } else if (header[HeaderWord.HIGH_WATER] < this.capacity) {
+      flow = header[HeaderWord.HIGH_WATER]++;
+    } else {
+      return -1 as FlowId;
+    }
+    const base = flow << FLOW_SHIFT;
+    this.words.fill(0, base, base + FLOW_WORDS);
+    return flow as FlowId;
+  }
+
+  /** Gives back an entry that was never inserted. */
+  abandon(flow: FlowId): void {
+    this.words[(flow << FLOW_SHIFT) + FlowWord.STATUS] = 0;
+    this.words[flow << FLOW_SHIFT] = this.header[HeaderWord.FREE];
+    this.header[HeaderWord.FREE] = flow + 1;
+  }
+
+  /** Makes both directions findable. Tuples, STATUS and DEADLINE must be set. */
+  insert(flow: FlowId): void {
+    const base = flow << FLOW_SHIFT;
+    this.words[base + FlowWord.STATUS] |= FlowFlag.CONFIRMED;
+    this.index.insert(this.hashOf(base, 0), flow << 1);
+    this.index.insert(this.hashOf(base, 1), (flow << 1) | 1);
+    this.due[flow] = this.words[base + FlowWord.DEADLINE];
+    this.header[HeaderWord.COUNT]++;
+    this.version = (this.version + 1) | 0;
+  }
+
+  /** Ends a flow and frees its entry. */
+  remove(flow: FlowId): void {
+    this.onRemove(flow);
+    const base = flow << FLOW_SHIFT;
+    this.index.remove(this.hashOf(base, 0), flow << 1);
+    this.index.remove(this.hashOf(base, 1), (flow << 1) | 1);
+    this.header[HeaderWord.COUNT]--;
+    this.version = (this.version + 1) | 0;
+    this.abandon(flow);
+  }
+
+  /** Sets the deadline; for one that may be earlier than the last, use `hasten`. */
+  refresh(flow: FlowId, deadline: number): void {
+    this.words[(flow << FLOW_SHIFT) + FlowWord.DEADLINE] = deadline;
+  }
+
+  /** Sets a deadline that may be earlier than the one before. */
+  hasten(flow: FlowId, deadline: number): void {
+    this.words[(flow << FLOW_SHIFT) + FlowWord.DEADLINE] = deadline;
+    if (((deadline - this.due[flow]) | 0) < 0) this.due[flow] = deadline;
+  }
+
+  /** Looks at up to `budget` entries for flows whose time is over; returns how many it ended. */
+  sweep(now: number, budget: number): number {
+    const highWater = this.header[HeaderWord.HIGH_WATER];
+    const due = this.due;
+    let ended = 0;
+    let at = this.cursor;
+    for (let left = budget < highWater ? budget : highWater; left > 0; left--) {
+      if (at >= highWater) at = 0;
+      if (((due[at] - now) | 0) <= 0 && this.settle(at as FlowId, now)) ended++;
+      at++;
+    }
+    this.cursor = at;
+    return ended;
+  }
+
+  private settle(flow: FlowId, now: number): boolean {
+    const base = flow << FLOW_SHIFT;
+    const inUse = (this.words[base + FlowWord.STATUS] & FlowFlag.CONFIRMED) !== 0;
+    const deadline = this.words[base + FlowWord.DEADLINE];
+    // A free entry comes up again in a week: cheaper than a list of those in use.
+    this.due[flow] = inUse ? deadline : (now + 0x24000000) | 0;
+    if (!inUse || ((deadline - now) | 0) > 0) return false;
+    this.remove(flow);
+    return true;
+  }
+
+  isLive(flow: FlowId, now: number): boolean {
+    const base = flow << FLOW_SHIFT;
+    return (
+      (this.words[base + FlowWord.STATUS] & FlowFlag.CONFIRMED) !== 0 &&
+      ((this.words[base + FlowWord.DEADLINE] - now) | 0) > 0
+    );
+  }
+
+  private hashOf(base: number, direction: number): number {
+    const words = this.words;
+    const tuple = base + direction * TUPLE_WORDS;
+    return this.hash(words[tuple], words[tuple + 1], words[tuple + 2], words[base + FlowWord.STATUS] & 0xff);
+  }
+}
+
+/** Eight words from a seed (splitmix32); the multipliers are made odd. */
+function deriveKeys(seed: number): Int32Array {
+  const keys = new Int32Array(8);
+  let state = seed | 0;
+  for (let i = 0; i < 8; i++) {
+    state = (state + 0x9e3779b9) | 0;
+    let z = state ^ (state >>> 16);
+    z = Math.imul(z, 0x21f0aaad);
+    z ^= z >>> 15;
+    z = Math.imul(z, 0x735a2d97);
+    z ^= z >>> 15;
+    keys[i] = i < 4 ? z : z | 1;
+  }
+  return keys;
+}

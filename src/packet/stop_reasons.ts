@@ -1,0 +1,128 @@
+/**
+ * Why a frame stops where it stops: the one list that gives each reason its code, name, text and ICMP answer. A stage
+ * returns `CONTINUE` or one of these codes; the loop counts it. Nothing ends without a reason.
+ */
+import { IcmpType, UnreachableCode } from "./icmp.ts";
+
+/** What a reason means for the frame. */
+export type Outcome = "done" | "dropped";
+
+interface Reason {
+  name: string;
+  text: string;
+  outcome: Outcome;
+  /** The ICMP error that tells the sender, if there is one (RFC 1812 4.3.3, 5.2.7). */
+  icmp?: { type: number; code: number };
+}
+
+const unreachable = (code: number) => ({ type: IcmpType.DESTINATION_UNREACHABLE, code });
+const done = (name: string, text: string): Reason => ({ name, text, outcome: "done" });
+const dropped = (name: string, text: string, icmp?: Reason["icmp"]): Reason => ({
+  name,
+  text,
+  outcome: "dropped",
+  ...(icmp === undefined ? {} : { icmp }),
+});
+
+export const STOP_REASONS: readonly Reason[] = [
+  done("continue", "goes on"),
+  done("switched", "forwarded inside its network to one port"),
+  done("flooded", "forwarded inside its network to every other port"),
+  done("routed", "forwarded to another interface"),
+  done("local", "taken by the router itself"),
+  done("parked", "waits until its next hop's hardware address is known"),
+
+  dropped("frame-truncated", "shorter than an Ethernet header"),
+  dropped("offload-malformed", "the offload header does not fit the packet"),
+  dropped("source-mac-invalid", "group, zero or the router's own address as source"),
+  dropped("reserved-multicast", "link-local group of IEEE 802.1D, not forwarded"),
+  dropped("same-port", "the destination is behind the port it came from"),
+  dropped("not-for-router", "addressed to another station on the uplink"),
+  dropped("vlan-tagged", "tagged frame for the router, which routes untagged frames only"),
+  dropped("ethertype-unknown", "for the router, but neither IPv4 nor ARP"),
+  dropped("port-unusable", "the egress port is gone or was never there"),
+
+  dropped("arp-malformed", "not a well-formed ARP packet for IPv4 over Ethernet"),
+  dropped("arp-not-for-router", "asks for or answers somebody else"),
+  dropped("arp-spoofed", "claims the router's own address or a group hardware address"),
+
+  dropped("ipv4-malformed", "version, header length or total length is impossible"),
+  dropped("ipv4-checksum", "the header checksum is wrong"),
+  dropped("l4-malformed", "the TCP, UDP or ICMP header does not fit the packet"),
+  dropped("l4-checksum", "the TCP, UDP or ICMP checksum is wrong"),
+  dropped("martian-source", "the source is no address that a host may send from"),
+  dropped("martian-destination", "the destination is never forwarded to"),
+  dropped("l2-broadcast", "unicast packet in a broadcast or multicast frame"),
+  dropped("multicast", "multicast is not routed"),
+  dropped("fragment", "the rest of the fragmented datagram is missing, overlaps or is too much to hold"),
+
+  dropped("invalid-state", "conntrack has no flow that this packet could belong to, or open"),
+  dropped("icmp-error-unrelated", "the ICMP error quotes no packet of a known flow"),
+  dropped("flow-table-full", "no room for another flow"),
+  dropped("nat-ports-exhausted", "no free port for another flow to that destination"),
+
+  dropped("no-route", "no route to the destination", unreachable(UnreachableCode.NET)),
+  dropped("ttl-exceeded", "time to live exceeded", { type: IcmpType.TIME_EXCEEDED, code: 0 }),
+  dropped("mtu-exceeded", "too large for the egress and must not be fragmented", unreachable(4)),
+  dropped("forward-drop", "dropped by the forward chain"),
+  dropped("forward-reject", "rejected by the forward chain"),
+  dropped("input-drop", "dropped by the input chain"),
+  dropped("input-reject", "rejected by the input chain"),
+  dropped("neighbour-unreachable", "the next hop does not answer ARP", unreachable(UnreachableCode.HOST)),
+  dropped("neighbour-table-full", "no room for another neighbour"),
+  dropped("neighbour-queue-full", "too many packets wait for the next hop already"),
+  dropped("out-of-slots", "no free slot for a frame of the router's own"),
+  dropped("icmp-rate-limited", "an ICMP error of the router's own that the rate limit kept back"),
+];
+
+const code = (name: string): number => {
+  const index = STOP_REASONS.findIndex((reason) => reason.name === name);
+  if (index < 0) throw new Error(`no stop reason is called ${name}`);
+  return index;
+};
+
+export const Stop = {
+  CONTINUE: code("continue"),
+  SWITCHED: code("switched"),
+  FLOODED: code("flooded"),
+  ROUTED: code("routed"),
+  LOCAL: code("local"),
+  PARKED: code("parked"),
+  FRAME_TRUNCATED: code("frame-truncated"),
+  OFFLOAD_MALFORMED: code("offload-malformed"),
+  SOURCE_MAC_INVALID: code("source-mac-invalid"),
+  RESERVED_MULTICAST: code("reserved-multicast"),
+  SAME_PORT: code("same-port"),
+  NOT_FOR_ROUTER: code("not-for-router"),
+  VLAN_TAGGED: code("vlan-tagged"),
+  ETHERTYPE_UNKNOWN: code("ethertype-unknown"),
+  PORT_UNUSABLE: code("port-unusable"),
+  ARP_MALFORMED: code("arp-malformed"),
+  ARP_NOT_FOR_ROUTER: code("arp-not-for-router"),
+  ARP_SPOOFED: code("arp-spoofed"),
+  IPV4_MALFORMED: code("ipv4-malformed"),
+  IPV4_CHECKSUM: code("ipv4-checksum"),
+  L4_MALFORMED: code("l4-malformed"),
+  L4_CHECKSUM: code("l4-checksum"),
+  MARTIAN_SOURCE: code("martian-source"),
+  MARTIAN_DESTINATION: code("martian-destination"),
+  L2_BROADCAST: code("l2-broadcast"),
+  MULTICAST: code("multicast"),
+  FRAGMENT: code("fragment"),
+  INVALID_STATE: code("invalid-state"),
+  ICMP_ERROR_UNRELATED: code("icmp-error-unrelated"),
+  FLOW_TABLE_FULL: code("flow-table-full"),
+  NAT_PORTS_EXHAUSTED: code("nat-ports-exhausted"),
+  NO_ROUTE: code("no-route"),
+  TTL_EXCEEDED: code("ttl-exceeded"),
+  MTU_EXCEEDED: code("mtu-exceeded"),
+  FORWARD_DROP: code("forward-drop"),
+  FORWARD_REJECT: code("forward-reject"),
+  INPUT_DROP: code("input-drop"),
+  INPUT_REJECT: code("input-reject"),
+  NEIGHBOUR_UNREACHABLE: code("neighbour-unreachable"),
+  NEIGHBOUR_TABLE_FULL: code("neighbour-table-full"),
+  NEIGHBOUR_QUEUE_FULL: code("neighbour-queue-full"),
+  OUT_OF_SLOTS: code("out-of-slots"),
+  ICMP_RATE_LIMITED: code("icmp-rate-limited"),
+} as const;

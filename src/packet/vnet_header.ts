@@ -1,0 +1,60 @@
+/**
+ * The legacy virtio-net header that a TAP with IFF_VNET_HDR and a packet socket with PACKET_VNET_HDR put in front of
+ * each frame, little-endian (VIRTIO 1.2, 5.1.6):
+ *
+ *      0       1          2         4          6            8             10
+ *     +-------+----------+---------+----------+------------+-------------+
+ *     | flags | gso_type | hdr_len | gso_size | csum_start | csum_offset |
+ *     +-------+----------+---------+----------+------------+-------------+
+ *
+ * `at` is where the Ethernet frame starts; the header is the ten bytes before it.
+ */
+export const VnetFlag = {
+  /** The L4 checksum field holds the sum of the pseudo-header; whoever sends on a wire completes it. */
+  NEEDS_CSUM: 1,
+  /** The L4 checksum has been verified. */
+  DATA_VALID: 2,
+} as const;
+
+export const GsoType = {
+  NONE: 0,
+  TCPV4: 1,
+  UDP: 3,
+  TCPV6: 4,
+  UDP_L4: 5,
+  /** Or-ed to TCP types: segments carry CWR as a NIC would set it. */
+  ECN: 0x80,
+} as const;
+
+export function vnetFlags(memory: DataView, at: number): number {
+  return memory.getUint8(at - 10);
+}
+
+/** GSO type without the ECN bit. */
+export function gsoType(memory: DataView, at: number): number {
+  return memory.getUint8(at - 9) & 0x7f;
+}
+
+/** Payload bytes of each segment; 0 where GSO type is NONE. */
+export function gsoSize(memory: DataView, at: number): number {
+  return memory.getUint16(at - 6, true);
+}
+
+export function checksumStart(memory: DataView, at: number): number {
+  return memory.getUint16(at - 4, true);
+}
+
+export function checksumOffset(memory: DataView, at: number): number {
+  return memory.getUint16(at - 2, true);
+}
+
+export function setHeaderLength(memory: DataView, at: number, length: number): void {
+  memory.setInt16(at - 8, length, true);
+}
+
+/** An ordinary frame: no offload asked for. */
+export function clearVnetHeader(memory: DataView, at: number): void {
+  memory.setInt32(at - 10, 0);
+  memory.setInt32(at - 6, 0);
+  memory.setInt16(at - 2, 0);
+}
