@@ -1,0 +1,81 @@
+/**
+ * What the control process and the dataplane process say to each other over their channel, as JSON; descriptors ride
+ * along. The control process sends requests, each with an `id`; the dataplane answers each with a `Reply` of that id,
+ * between bursts, in order. `Notice`s come unasked.
+ */
+import type { LimitsPlan, PortPlan, RouterPlan } from "./plan.ts";
+
+export type Request =
+  /** First message. Descriptors: the flow table's memfd, then the statistics' memfd. */
+  | { id: number; type: "start"; plan: RouterPlan; limits: LimitsPlan; spinMicroseconds: number }
+  /** A whole new plan, applied between two bursts. Ports are added and removed by their own messages. */
+  | { id: number; type: "apply"; plan: RouterPlan }
+  /** Descriptor: the device. `kind` as in `PortKind`. */
+  | { id: number; type: "add-port"; port: PortPlan; kind: "tap" | "packet" }
+  | { id: number; type: "remove-port"; port: number }
+  | { id: number; type: "show"; table: ShowTable }
+  | { id: number; type: "flush-flows" }
+  /** Ends the loop; the process exits with 0 after its reply. */
+  | { id: number; type: "stop" };
+
+export type ShowTable = "fdb" | "neighbours" | "rules" | "stats" | "drops" | "ports";
+
+export type Reply = { id: number; ok: true; result?: unknown } | { id: number; ok: false; error: string };
+
+export type Notice =
+  /** A device failed for good (`error` is the errno's name); the port has been taken out of the loop. */
+  | { notice: "port-error"; port: number; errno: number }
+  | { notice: "log"; level: "info" | "warn" | "error"; message: string };
+
+export type ToDataplane = Request;
+export type ToControl = Reply | Notice;
+
+/** Rows of `show`; addresses are dotted quads, MACs colon-separated, ready for printing. */
+export interface FdbRow {
+  network: number;
+  mac: string;
+  port: number;
+  ageMs: number;
+}
+
+export interface NeighbourRow {
+  interface: number;
+  address: string;
+  mac: string | null;
+  state: "incomplete" | "reachable" | "stale" | "probe" | "failed";
+  parked: number;
+}
+
+export interface RuleCounters {
+  /** Packets and bytes that met each rule, in the rules' order; then those that met the policy. */
+  packets: number[];
+  bytes: number[];
+}
+
+export interface DropRow {
+  reason: string;
+  text: string;
+  outcome: "done" | "dropped";
+  count: number;
+}
+
+export interface PortRow {
+  port: number;
+  rxFrames: number;
+  rxBytes: number;
+  txFrames: number;
+  txBytes: number;
+  txFull: number;
+  txErrors: number;
+  rxErrors: number;
+}
+
+export interface StatsResult {
+  /** Named counters of the dataplane, e.g. `frames`, `bursts`, `flows`, `icmpErrorsSent`. */
+  counters: Record<string, number>;
+}
+
+export interface RulesResult {
+  forward: RuleCounters;
+  input: RuleCounters;
+}
