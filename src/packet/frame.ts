@@ -47,10 +47,18 @@ export class Frame {
   /** How conntrack sees the packet: a `StateBit`. */
   state = 0;
 
+  // Set by `switchFrame`, or by whoever makes a frame of the router's own.
+  /** 1 when the frame also goes to every other port of its network. */
+  flood = 0;
+  /** 1 for a frame that the router itself made: no TTL to take, nothing to translate. */
+  own = 0;
+
   // Set by `admit` or copied from the flow.
   egressInterface = 0;
   /** Index in the neighbour table. */
   neighbour = -1;
+  /** Port that the frame leaves through; FLOOD for every port of the egress network. */
+  egressPort = -1;
   /** Rule that decided, -1 for the policy; and what a REJECT answers with. */
   rule = -1;
   rejectWith = 0;

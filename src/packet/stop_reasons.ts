@@ -54,6 +54,7 @@ export const STOP_REASONS: readonly Reason[] = [
   dropped("martian-destination", "the destination is never forwarded to"),
   dropped("l2-broadcast", "unicast packet in a broadcast or multicast frame"),
   dropped("multicast", "multicast is not routed"),
+  dropped("directed-broadcast", "broadcast of a connected subnet, not forwarded"),
   dropped("fragment", "the rest of the fragmented datagram is missing, overlaps or is too much to hold"),
 
   dropped("invalid-state", "conntrack has no flow that this packet could belong to, or open"),
@@ -71,8 +72,6 @@ export const STOP_REASONS: readonly Reason[] = [
   dropped("neighbour-unreachable", "the next hop does not answer ARP", unreachable(UnreachableCode.HOST)),
   dropped("neighbour-table-full", "no room for another neighbour"),
   dropped("neighbour-queue-full", "too many packets wait for the next hop already"),
-  dropped("out-of-slots", "no free slot for a frame of the router's own"),
-  dropped("icmp-rate-limited", "an ICMP error of the router's own that the rate limit kept back"),
 ];
 
 const code = (name: string): number => {
@@ -108,6 +107,7 @@ export const Stop = {
   MARTIAN_DESTINATION: code("martian-destination"),
   L2_BROADCAST: code("l2-broadcast"),
   MULTICAST: code("multicast"),
+  DIRECTED_BROADCAST: code("directed-broadcast"),
   FRAGMENT: code("fragment"),
   INVALID_STATE: code("invalid-state"),
   ICMP_ERROR_UNRELATED: code("icmp-error-unrelated"),
@@ -123,6 +123,4 @@ export const Stop = {
   NEIGHBOUR_UNREACHABLE: code("neighbour-unreachable"),
   NEIGHBOUR_TABLE_FULL: code("neighbour-table-full"),
   NEIGHBOUR_QUEUE_FULL: code("neighbour-queue-full"),
-  OUT_OF_SLOTS: code("out-of-slots"),
-  ICMP_RATE_LIMITED: code("icmp-rate-limited"),
 } as const;

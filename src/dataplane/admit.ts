@@ -1,0 +1,209 @@
+/**
+ * Admit: the slow path. A packet of no known flow is routed, judged by INPUT or FORWARD, bound to a source address and
+ * port, and its flow inserted; then it goes on as a hit does. The order of hooks is Linux's: conntrack, destination
+ * NAT, routing decision, INPUT or FORWARD, source NAT, confirm. TTL and MTU are judged before the chain, as Linux
+ * does, so that a packet that goes nowhere leaves no flow behind.
+ */
+import { FLOW_SHIFT, FlowFlag, FlowWord, TUPLE_WORDS } from "../conntrack/flow_layout.ts";
+import type { FlowId } from "../conntrack/flow_table.ts";
+import { invertPorts } from "../conntrack/tuple.ts";
+import type { CompiledChain } from "../filter/compiled_chain.ts";
+import { Action, StateBit } from "../filter/rule.ts";
+import { prepareTranslation } from "../nat/translate.ts";
+import type { Frame } from "../packet/frame.ts";
+import { isError } from "../packet/icmp.ts";
+import { Protocol } from "../packet/ipv4.ts";
+import { Stop } from "../packet/stop_reasons.ts";
+import { Counter } from "./counters.ts";
+import type { Interface } from "./interfaces.ts";
+import { limits } from "./limits.ts";
+import { deliver } from "./local.ts";
+import type { Router } from "./router.ts";
+import { type Route, RouteKind } from "./routes.ts";
+import { countPacket } from "./track.ts";
+
+/** A packet that belongs to no flow: opens one, or is invalid. */
+export function admit(router: Router, frame: Frame): number {
+  if (router.tracker.mayOpen(router.memory, frame) !== Stop.CONTINUE) return admitInvalid(router, frame);
+  frame.state = StateBit.NEW;
+  const route = router.routes.lookup(frame.destination);
+  if (route !== undefined && route.kind === RouteKind.LOCAL) return admitLocal(router, frame);
+  const stop = forwardAlong(router, frame, route, frame.destination, frame.ports & 0xffff);
+  if (stop !== Stop.CONTINUE) return stop;
+  const egress = router.interfaces[frame.egressInterface] as Interface;
+  const isMasqueraded = router.isMasqueraded(frame.source, frame.egressInterface);
+  return open(router, frame, isMasqueraded ? egress.address : frame.source, 0);
+}
+
+/** A packet for the router itself. */
+function admitLocal(router: Router, frame: Frame): number {
+  const stop = passInput(router, frame);
+  if (stop !== Stop.CONTINUE) return stop;
+  frame.egressInterface = 0;
+  frame.neighbour = 0;
+  const opened = open(router, frame, frame.source, FlowFlag.LOCAL);
+  return opened === Stop.CONTINUE ? deliver(router, frame) : opened;
+}
+
+/** Makes the flow of an admitted packet. `source` is the address that it leaves with. */
+function open(router: Router, frame: Frame, source: number, flags: number): number {
+  const { flows, sourceNat } = router;
+  const flow = flows.allocate();
+  if (flow < 0) {
+    router.count(Counter.flowsTableFull);
+    return Stop.FLOW_TABLE_FULL;
+  }
+  const words = flows.words;
+  const base = flow << FLOW_SHIFT;
+  words[base + FlowWord.SOURCE] = frame.source;
+  words[base + FlowWord.DESTINATION] = frame.destination;
+  words[base + FlowWord.PORTS] = frame.ports;
+  words[base + FlowWord.STATUS] = frame.protocol | flags | FlowFlag.ADMITTED_NEW;
+  words[base + FlowWord.CREATED] = router.now;
+  words[base + FlowWord.GENERATION] = router.generation;
+  words[base + FlowWord.ROUTE] = routeWord(frame);
+  if (router.tracker.open(router.memory, frame, flow, router.now) !== Stop.CONTINUE) {
+    flows.abandon(flow);
+    return admitInvalid(router, frame);
+  }
+  if (!sourceNat.bind(flow, frame.protocol, source, router.now)) {
+    flows.abandon(flow);
+    router.count(Counter.natExhausted);
+    return Stop.NAT_PORTS_EXHAUSTED;
+  }
+  prepareTranslation(flows, flow);
+  flows.insert(flow);
+  sourceNat.remember(flow);
+  router.count(Counter.flowsCreated);
+  frame.reference = flow << 1;
+  countPacket(words, frame, flow, 0);
+  return Stop.CONTINUE;
+}
+
+/**
+ * A packet of a known flow that has to be judged (again): rules, routes or neighbours have changed, or it is the first
+ * of its class. Keeps the binding where it is still valid; a changed egress address ends the flow.
+ */
+export function readmit(router: Router, frame: Frame, flow: FlowId, direction: number, admission: number): number {
+  const words = router.flows.words;
+  const base = flow << FLOW_SHIFT;
+  const status = words[base + FlowWord.STATUS];
+  const isLocal = (status & FlowFlag.LOCAL) !== 0;
+  const target = base + (1 - direction) * TUPLE_WORDS;
+  const destination = words[target];
+  const route = router.routes.lookup(destination);
+  if (isLocal !== (route !== undefined && route.kind === RouteKind.LOCAL)) return startOver(router, frame, flow);
+  if (isLocal) {
+    const stop = passInput(router, frame);
+    if (stop !== Stop.CONTINUE) return stop;
+  } else {
+    const ports = invertPorts(frame.protocol, words[target + 2]);
+    const stop = forwardAlong(router, frame, route, destination, ports & 0xffff);
+    if (stop !== Stop.CONTINUE) return stop;
+    if (direction === 0 && !isBindingValid(router, frame, words, base)) return startOver(router, frame, flow);
+    words[base + FlowWord.ROUTE + direction] = routeWord(frame);
+  }
+  words[base + FlowWord.STATUS] |= admission;
+  words[base + FlowWord.GENERATION] = router.generation;
+  return Stop.CONTINUE;
+}
+
+/** A masqueraded flow lives as long as the address that it took is that of its egress. */
+function isBindingValid(router: Router, frame: Frame, words: Int32Array, base: number): boolean {
+  if ((words[base + FlowWord.STATUS] & FlowFlag.SOURCE_NAT) === 0) return true;
+  if (!router.isMasqueraded(frame.source, frame.egressInterface)) return true;
+  const egress = router.interfaces[frame.egressInterface] as Interface;
+  return words[base + FlowWord.REPLY_DESTINATION] === egress.address;
+}
+
+function startOver(router: Router, frame: Frame, flow: FlowId): number {
+  router.flows.remove(flow);
+  frame.reference = -1;
+  const stop = admit(router, frame);
+  // `admit` has set egress and next hop in the frame and in the flow alike; a local packet is done.
+  return stop;
+}
+
+/**
+ * A packet that conntrack calls invalid. As in Linux it meets FORWARD and no NAT; but where a NAT rule would have
+ * applied it is dropped, so that an inside address never appears on an uplink.
+ */
+export function admitInvalid(router: Router, frame: Frame): number {
+  frame.state = StateBit.INVALID;
+  frame.reference = -1;
+  const isIcmpError = frame.protocol === Protocol.ICMP && isError((frame.ports >>> 8) & 0xff);
+  const reason = isIcmpError ? Stop.ICMP_ERROR_UNRELATED : Stop.INVALID_STATE;
+  const route = router.routes.lookup(frame.destination);
+  if (route === undefined) return Stop.NO_ROUTE;
+  if (route.kind === RouteKind.LOCAL || router.isMasqueraded(frame.source, route.interface)) return reason;
+  return forwardAlong(router, frame, route, frame.destination, frame.ports & 0xffff);
+}
+
+/** Routes a packet to `destination` and asks FORWARD; sets egress interface and neighbour. */
+export function admitTo(router: Router, frame: Frame, destination: number, destinationPort: number): number {
+  return forwardAlong(router, frame, router.routes.lookup(destination), destination, destinationPort);
+}
+
+function forwardAlong(
+  router: Router,
+  frame: Frame,
+  route: Route | undefined,
+  destination: number,
+  destinationPort: number,
+): number {
+  if (route === undefined) return Stop.NO_ROUTE;
+  if (route.kind === RouteKind.BROADCAST) return Stop.DIRECTED_BROADCAST;
+  if (route.kind === RouteKind.LOCAL) return Stop.INVALID_STATE;
+  frame.egressInterface = route.interface;
+  const stop = limits(router, frame);
+  if (stop !== Stop.CONTINUE) return stop;
+  const verdict = passForward(router, frame, destination, destinationPort);
+  if (verdict !== Stop.CONTINUE) return verdict;
+  const { neighbours } = router;
+  const before = neighbours.generation;
+  frame.neighbour = neighbours.obtain(route.interface, route.via === 0 ? destination : route.via, router.now);
+  if (neighbours.generation !== before) router.raiseGeneration();
+  return frame.neighbour < 0 ? Stop.NEIGHBOUR_TABLE_FULL : Stop.CONTINUE;
+}
+
+function passForward(router: Router, frame: Frame, destination: number, destinationPort: number): number {
+  const key = router.filterKey;
+  key.outInterface = frame.egressInterface;
+  key.destination = destination;
+  const action = ask(router, router.forward, frame, destinationPort);
+  if (action === Action.ACCEPT) return Stop.CONTINUE;
+  return action === Action.REJECT ? Stop.FORWARD_REJECT : Stop.FORWARD_DROP;
+}
+
+function passInput(router: Router, frame: Frame): number {
+  const key = router.filterKey;
+  key.outInterface = -1;
+  key.destination = frame.destination;
+  const action = ask(router, router.input, frame, frame.ports & 0xffff);
+  if (action === Action.ACCEPT) return Stop.CONTINUE;
+  return action === Action.REJECT ? Stop.INPUT_REJECT : Stop.INPUT_DROP;
+}
+
+/** Fills what all chains have in common, asks, counts the rule, and notes it in the frame. */
+function ask(router: Router, chain: CompiledChain, frame: Frame, destinationPort: number): number {
+  const key = router.filterKey;
+  const hasPorts = frame.protocol === Protocol.TCP || frame.protocol === Protocol.UDP;
+  key.inInterface = frame.ingressInterface;
+  key.inPort = frame.ingressPort;
+  key.outPort = -1;
+  key.source = frame.source;
+  key.protocol = frame.protocol;
+  key.sourcePort = hasPorts ? frame.ports >>> 16 : -1;
+  key.destinationPort = hasPorts ? destinationPort : -1;
+  key.icmpType = frame.protocol === Protocol.ICMP ? (frame.ports >>> 8) & 0xff : -1;
+  key.state = frame.state;
+  const rule = chain.evaluate(key);
+  chain.count(rule, frame.end - frame.ip);
+  frame.rule = rule;
+  frame.rejectWith = chain.rejectWithOf(rule);
+  return chain.actionOf(rule);
+}
+
+function routeWord(frame: Frame): number {
+  return (frame.egressInterface << 24) | frame.neighbour;
+}

@@ -1,0 +1,62 @@
+/** The dataplane's counters: one array of doubles, so that the control process can map and read it. */
+import { STOP_REASONS } from "../packet/stop_reasons.ts";
+
+/** Counters that are no stop reason. The order is the layout: add at the end. */
+export const COUNTER_NAMES = [
+  /** Frames that the devices brought. */
+  "framesReceived",
+  /** Entries handed to the devices: a flooded frame counts once for each port. */
+  "framesSent",
+  "bursts",
+  "flowsCreated",
+  "flowsExpired",
+  "flowsTableFull",
+  "natExhausted",
+  "arpRequestsSent",
+  "arpRepliesSent",
+  "icmpErrorsSent",
+  /** ICMP errors that the rate limit kept back. */
+  "icmpErrorsLimited",
+  "echoRepliesSent",
+  "resetsSent",
+  /** Frames of the router's own that found no slot, route or neighbour. */
+  "ownFramesDropped",
+  /** Bytes copied between slots: segmentation, fragmentation and quotes only, never a frame that passes. */
+  "bytesCopied",
+  "stationsMoved",
+  "stationsOverflowed",
+] as const;
+
+export type CounterName = (typeof COUNTER_NAMES)[number];
+
+const REASON_LIMIT = 128;
+const COUNTER_LIMIT = 128;
+
+export class Counters {
+  /** Bytes of the memory that holds all counters. */
+  static readonly BYTES = (REASON_LIMIT + COUNTER_LIMIT) * 8;
+  /** How many frames ended with each stop reason. */
+  readonly stops: Float64Array;
+  readonly values: Float64Array;
+
+  constructor(memory: ArrayBuffer = new ArrayBuffer(Counters.BYTES)) {
+    this.stops = new Float64Array(memory, 0, REASON_LIMIT);
+    this.values = new Float64Array(memory, REASON_LIMIT * 8, COUNTER_LIMIT);
+  }
+
+  /** All counters by name. */
+  named(): Record<string, number> {
+    return Object.fromEntries(COUNTER_NAMES.map((name, index) => [name, this.values[index]]));
+  }
+
+  /** How many frames ended with a stop reason of that name; for tests and `show`. */
+  stopped(name: string): number {
+    return this.stops[STOP_REASONS.findIndex((reason) => reason.name === name)];
+  }
+}
+
+/** Index of each counter in `Counters.values`. */
+export const Counter = Object.fromEntries(COUNTER_NAMES.map((name, index) => [name, index])) as Record<
+  CounterName,
+  number
+>;

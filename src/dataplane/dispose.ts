@@ -1,0 +1,117 @@
+/**
+ * Dispose: the one place that ends a frame's walk: counts it, hands it to its ports, answers its sender, and gives
+ * back its slot. Stages only decide.
+ */
+import type { FlowId } from "../conntrack/flow_table.ts";
+import { StateBit } from "../filter/rule.ts";
+import { findQuotedFlow } from "../nat/icmp_errors.ts";
+import { EtherType } from "../packet/ethernet.ts";
+import type { Frame } from "../packet/frame.ts";
+import { Stop } from "../packet/stop_reasons.ts";
+import { Counter } from "./counters.ts";
+import type { Interface } from "./interfaces.ts";
+import { FLOOD, chooseEgress, resolveNextHop } from "./next_hop.ts";
+import { leave } from "./pipeline.ts";
+import { refuse } from "./refuse.ts";
+import type { Router } from "./router.ts";
+import { RouteKind } from "./routes.ts";
+import { stamp } from "./stamp.ts";
+import { findFlow } from "./track.ts";
+
+/** Ends the walk of a frame with the reason why it stopped. */
+export function dispose(router: Router, frame: Frame, stop: number): void {
+  if (stop === Stop.ROUTED || stop === Stop.SWITCHED) {
+    count(router, frame, stop);
+    send(router, frame, stop === Stop.SWITCHED);
+  } else if (frame.flood !== 0 || stop === Stop.FLOODED) {
+    // A group frame of a network goes to its other ports, whatever the router made of its own copy.
+    count(router, frame, Stop.FLOODED);
+    flood(router, frame, frame.ingressInterface, frame.ingressPort);
+  } else if (stop === Stop.PARKED) {
+    count(router, frame, stop);
+  } else {
+    count(router, frame, stop);
+    if (stop > Stop.PARKED) refuse(router, frame, stop);
+    router.arena.release(frame.slot);
+  }
+}
+
+/** Stops are those of received frames; a frame of the router's own counts only when it is lost. */
+function count(router: Router, frame: Frame, stop: number): void {
+  if (frame.own === 0) router.counters.stops[stop]++;
+  else if (stop > Stop.PARKED) router.count(Counter.ownFramesDropped);
+}
+
+function send(router: Router, frame: Frame, isSwitched: boolean): void {
+  if (frame.egressPort === FLOOD) flood(router, frame, frame.egressInterface, isSwitched ? frame.ingressPort : -1);
+  else router.transmit(frame.slot, frame.egressPort);
+}
+
+/** One slot to every port of an interface but one; each port holds a reference. */
+function flood(router: Router, frame: Frame, interfaceIndex: number, exceptPort: number): void {
+  const { arena } = router;
+  const ports = (router.interfaces[interfaceIndex] as Interface).ports;
+  for (let i = 0; i < ports.length; i++) {
+    if (ports[i] === exceptPort) continue;
+    arena.retain(frame.slot);
+    router.transmit(frame.slot, ports[i]);
+  }
+  arena.release(frame.slot);
+}
+
+/** Sends the frames that the router itself has made; some of them may be parked, or dropped and counted. */
+export function sendOwnFrames(router: Router): void {
+  for (let i = 0; i < router.outboxCount; i++) {
+    const frame = router.frames[router.outbox[i]];
+    if (frame.etherType === EtherType.ARP) send(router, frame, true);
+    else dispose(router, frame, routeOwn(router, frame));
+  }
+  router.outboxCount = 0;
+}
+
+function routeOwn(router: Router, frame: Frame): number {
+  const route = router.routes.lookup(frame.destination);
+  if (route === undefined) return Stop.NO_ROUTE;
+  if (route.kind !== RouteKind.UNICAST) return Stop.MARTIAN_DESTINATION;
+  const { neighbours } = router;
+  const before = neighbours.generation;
+  frame.egressInterface = route.interface;
+  frame.neighbour = neighbours.obtain(route.interface, route.via === 0 ? frame.destination : route.via, router.now);
+  if (neighbours.generation !== before) router.raiseGeneration();
+  if (frame.neighbour < 0) return Stop.NEIGHBOUR_TABLE_FULL;
+  let stop = resolveNextHop(router, frame);
+  if (stop !== Stop.CONTINUE) return stop;
+  stop = chooseEgress(router, frame);
+  if (stop !== Stop.CONTINUE) return stop;
+  stamp(router, frame);
+  return Stop.ROUTED;
+}
+
+/** The neighbour has answered: the frames that waited for it go on from where they stopped. */
+export function resumeParked(router: Router, neighbour: number): void {
+  const { neighbours } = router;
+  for (let slot = neighbours.takeParked(neighbour); slot >= 0; slot = neighbours.takeParked(neighbour)) {
+    const frame = router.frames[slot];
+    dispose(router, frame, isFlowLost(router, frame) ? Stop.INVALID_STATE : leave(router, frame));
+  }
+}
+
+/** While a frame waited its flow may have ended, and its index may name another. */
+function isFlowLost(router: Router, frame: Frame): boolean {
+  if (frame.reference < 0) return false;
+  const before = frame.reference;
+  if (frame.state === StateBit.RELATED) {
+    frame.reference = findQuotedFlow(router.memory, router.flows, frame, router.now);
+  } else {
+    findFlow(router, frame);
+  }
+  return frame.reference !== before || !router.flows.isLive((before >> 1) as FlowId, router.now);
+}
+
+/** The neighbour does not answer: its frames are refused. */
+export function refuseParked(router: Router, neighbour: number): void {
+  const { neighbours } = router;
+  for (let slot = neighbours.takeParked(neighbour); slot >= 0; slot = neighbours.takeParked(neighbour)) {
+    dispose(router, router.frames[slot], Stop.NEIGHBOUR_UNREACHABLE);
+  }
+}

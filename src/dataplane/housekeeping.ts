@@ -1,0 +1,56 @@
+/**
+ * Housekeeping: what the clock makes happen, a bounded piece at a time between two bursts: flows that are over,
+ * neighbours to ask again, stations that have fallen silent.
+ */
+import { HeaderWord } from "../conntrack/flow_layout.ts";
+import type { NeighbourEvents } from "../routing/neighbours.ts";
+import { sendArpRequest } from "./arp.ts";
+import { Counter } from "./counters.ts";
+import { refuseParked, sendOwnFrames } from "./dispose.ts";
+import type { Router } from "./router.ts";
+
+const SWEEP_INTERVAL_MS = 10;
+const NEIGHBOUR_INTERVAL_MS = 100;
+/** Entries looked at in each sweep: a table of a million is gone through in about half a second. */
+const FLOWS_PER_SWEEP = 16_384;
+const STATIONS_PER_SWEEP = 64;
+
+export class Housekeeping {
+  private readonly router: Router;
+  private readonly events: NeighbourEvents;
+  private sweepAt: number;
+  private neighboursAt: number;
+
+  constructor(router: Router) {
+    this.router = router;
+    this.sweepAt = router.now;
+    this.neighboursAt = router.now;
+    this.events = {
+      solicit: (neighbour) => sendArpRequest(router, neighbour),
+      unreachable: (neighbour) => refuseParked(router, neighbour),
+    };
+  }
+
+  /** Does what is due at `router.now`; nothing most of the time. */
+  run(): void {
+    const { now } = this.router;
+    if (((now - this.sweepAt) | 0) >= 0) {
+      this.sweepAt = (now + SWEEP_INTERVAL_MS) | 0;
+      this.sweep();
+    }
+  }
+
+  private sweep(): void {
+    const { router } = this;
+    const { now, flows, macs, neighbours } = router;
+    flows.header[HeaderWord.NOW] = now;
+    router.counters.values[Counter.flowsExpired] += flows.sweep(now, FLOWS_PER_SWEEP);
+    macs.expire(now, STATIONS_PER_SWEEP);
+    if (((now - this.neighboursAt) | 0) < 0) return;
+    this.neighboursAt = (now + NEIGHBOUR_INTERVAL_MS) | 0;
+    const before = neighbours.generation;
+    neighbours.tick(now, this.events);
+    if (neighbours.generation !== before) router.raiseGeneration();
+    sendOwnFrames(router);
+  }
+}

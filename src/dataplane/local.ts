@@ -1,0 +1,69 @@
+/**
+ * Local delivery: what the router does with packets for itself. It answers echo requests (RFC 1122 3.2.2.6) and has no
+ * services of its own: other packets get what a host with closed ports answers (RFC 1122 3.2.2.1, RFC 9293 3.10.7.1).
+ */
+import { FLOW_SHIFT, FlowFlag, FlowWord } from "../conntrack/flow_layout.ts";
+import type { FlowId } from "../conntrack/flow_table.ts";
+import { updateChecksum } from "../packet/checksum.ts";
+import type { Frame } from "../packet/frame.ts";
+import { IcmpType, UnreachableCode } from "../packet/icmp.ts";
+import { Protocol, rewriteAddresses } from "../packet/ipv4.ts";
+import { Stop } from "../packet/stop_reasons.ts";
+import { clearVnetHeader } from "../packet/vnet_header.ts";
+import { Counter } from "./counters.ts";
+import { sendIcmpError, sendReset } from "./refuse.ts";
+import type { Router } from "./router.ts";
+import { countPacket } from "./track.ts";
+
+/** Default TTL of Linux. */
+const OWN_TTL = 64;
+
+export function deliver(router: Router, frame: Frame): number {
+  switch (frame.protocol) {
+    case Protocol.ICMP:
+      if (((frame.ports >>> 8) & 0xff) === IcmpType.ECHO_REQUEST) answerEcho(router, frame);
+      break;
+    case Protocol.UDP:
+      sendIcmpError(router, frame, IcmpType.DESTINATION_UNREACHABLE, UnreachableCode.PORT, 0);
+      break;
+    case Protocol.TCP:
+      sendReset(router, frame);
+      if (frame.reference >= 0) router.flows.remove((frame.reference >> 1) as FlowId);
+      break;
+    default:
+      sendIcmpError(router, frame, IcmpType.DESTINATION_UNREACHABLE, UnreachableCode.PROTOCOL, 0);
+  }
+  return Stop.LOCAL;
+}
+
+/** Turns the request into its reply where it lies: it is the router's own now, and nobody else will read it. */
+function answerEcho(router: Router, frame: Frame): void {
+  const { memory, arena } = router;
+  noteReply(router, frame);
+  const { ip, l4, source, destination } = frame;
+  rewriteAddresses(memory, ip, destination, source, 0);
+  // Type 8 becomes 0, the TTL starts anew.
+  memory.setInt8(l4, IcmpType.ECHO_REPLY);
+  memory.setInt16(l4 + 2, updateChecksum(memory.getUint16(l4 + 2), 0xf7ff));
+  const before = memory.getUint16(ip + 8);
+  memory.setUint8(ip + 8, OWN_TTL);
+  const difference = (~before & 0xffff) + memory.getUint16(ip + 8);
+  memory.setInt16(ip + 10, updateChecksum(memory.getUint16(ip + 10), (difference >>> 16) + (difference & 0xffff)));
+  clearVnetHeader(memory, frame.at);
+  frame.source = destination;
+  frame.destination = source;
+  frame.own = 1;
+  frame.reference = -1;
+  arena.slotLength[frame.slot] = frame.end - frame.at;
+  arena.retain(frame.slot);
+  router.post(frame.slot);
+  router.count(Counter.echoRepliesSent);
+}
+
+/** The router's own answer is the flow's first reply. */
+function noteReply(router: Router, frame: Frame): void {
+  if (frame.reference < 0) return;
+  const flow = (frame.reference >> 1) as FlowId;
+  router.flows.words[(flow << FLOW_SHIFT) + FlowWord.STATUS] |= FlowFlag.SEEN_REPLY;
+  countPacket(router.flows.words, frame, flow, 1);
+}

@@ -1,0 +1,183 @@
+/**
+ * The dataplane process. It gets descriptors and plans from the control process over descriptor 3, and never goes
+ * back to the event loop: it blocks in the addon, and takes commands between two bursts. When the control process is
+ * gone, it ends, and with it the devices that only it still holds.
+ */
+import { closeSync } from "node:fs";
+import { randomFillSync } from "node:crypto";
+import { Channel } from "../io/channel.ts";
+import { type Engine, type EngineMemory, EngineState, PortCounter, PortKind, native } from "../io/native.ts";
+import type { FrameIo } from "../io/port.ts";
+import { Arena, SLOT_BYTES } from "../packet/arena.ts";
+import { BURST_FRAMES, Loop } from "./loop.ts";
+import type { Notice, Reply, Request } from "./messages.ts";
+import { Router } from "./router.ts";
+import { show } from "./show.ts";
+
+const CHANNEL_DESCRIPTOR = 3;
+const PORT_LIMIT = 4096;
+const SLOT_COUNT = 4096;
+const TRANSMIT_LIMIT = 4096;
+
+/** 32-bit words from the system's generator, fetched a page at a time. */
+function systemRandom(): () => number {
+  const pool = new Int32Array(1024);
+  let left = 0;
+  return () => {
+    if (left === 0) {
+      randomFillSync(pool);
+      left = pool.length;
+    }
+    return pool[--left];
+  };
+}
+
+class Dataplane {
+  private readonly channel = new Channel(native(), CHANNEL_DESCRIPTOR);
+  private readonly state = new Int32Array(EngineState.WORDS);
+  private readonly portErrors = new Int32Array(PORT_LIMIT);
+  private readonly portCounters = new Float64Array(PORT_LIMIT * PortCounter.COUNT);
+  private readonly portDescriptors = new Map<number, number>();
+  private readonly arena: Arena;
+  private readonly engine: Engine;
+  private readonly io: FrameIo;
+  private router: Router | undefined;
+  private loop: Loop | undefined;
+  private running = true;
+
+  constructor() {
+    const buffer = native().allocateMemory(SLOT_COUNT * SLOT_BYTES);
+    this.arena = new Arena(buffer, SLOT_COUNT, this.state.subarray(EngineState.FREE_COUNT, EngineState.FREE_COUNT + 1));
+    const memory: EngineMemory = {
+      arena: buffer,
+      slotBytes: SLOT_BYTES,
+      slotCount: SLOT_COUNT,
+      slotLength: this.arena.slotLength,
+      freeSlots: this.arena.freeSlots,
+      receivedSlot: new Int32Array(BURST_FRAMES),
+      receivedPort: new Int32Array(BURST_FRAMES),
+      transmitSlot: new Int32Array(TRANSMIT_LIMIT),
+      transmitPort: new Int32Array(TRANSMIT_LIMIT),
+      state: this.state,
+      portErrors: this.portErrors,
+      portCounters: this.portCounters,
+    };
+    const engine = native().createEngine(memory);
+    this.engine = engine;
+    this.engine.watchControl(CHANNEL_DESCRIPTOR);
+    this.io = {
+      receivedSlot: memory.receivedSlot,
+      receivedPort: memory.receivedPort,
+      transmitSlot: memory.transmitSlot,
+      transmitPort: memory.transmitPort,
+      receive: (max, timeoutMs) => engine.receive(max, timeoutMs),
+      transmit: (count) => engine.transmit(count),
+    };
+  }
+
+  run(): void {
+    while (this.running) {
+      if (this.loop === undefined) this.engine.receive(1, 1000);
+      else this.loop.turn();
+      if (this.state[EngineState.PORT_ERRORS] !== 0) this.reportPortErrors();
+      if (this.state[EngineState.CONTROL_READY] !== 0) this.serve();
+    }
+    this.engine.close();
+  }
+
+  private serve(): void {
+    for (;;) {
+      const received = this.channel.receive();
+      if (received === null) return;
+      if (received === "closed") {
+        this.running = false;
+        return;
+      }
+      const request = received.message as Request;
+      this.send(this.answer(request, received.descriptors));
+    }
+  }
+
+  private answer(request: Request, descriptors: number[]): Reply {
+    try {
+      const result = this.execute(request, descriptors);
+      return { id: request.id, ok: true, ...(result === undefined ? {} : { result }) };
+    } catch (error) {
+      for (const descriptor of descriptors) closeSync(descriptor);
+      return { id: request.id, ok: false, error: (error as Error).message };
+    }
+  }
+
+  private execute(request: Request, descriptors: number[]): unknown {
+    if (request.type === "start") return this.start(request, descriptors);
+    if (request.type === "stop") {
+      this.running = false;
+      return undefined;
+    }
+    const router = this.router;
+    if (router === undefined) throw new Error("not started");
+    switch (request.type) {
+      case "apply":
+        return router.apply(request.plan);
+      case "add-port":
+        router.addPort(request.port);
+        this.engine.addPort(request.port.index, descriptors[0], request.kind === "tap" ? PortKind.TAP : PortKind.PACKET);
+        this.portDescriptors.set(request.port.index, descriptors[0]);
+        return undefined;
+      case "remove-port":
+        return this.removePort(router, request.port);
+      case "show":
+        return show(router, request.table, this.portCounters);
+      case "flush-flows":
+        return router.flushFlows();
+    }
+  }
+
+  private start(request: Extract<Request, { type: "start" }>, descriptors: number[]): void {
+    if (this.router !== undefined) throw new Error("started already");
+    const [flowMemory, counterMemory] = descriptors.map((descriptor) => native().mapMemory(descriptor));
+    const clock = () => this.state[EngineState.NOW_MS];
+    this.engine.setSpin(request.spinMicroseconds);
+    this.router = new Router({
+      arena: this.arena,
+      io: this.io,
+      plan: request.plan,
+      limits: request.limits,
+      random: systemRandom(),
+      now: clock(),
+      portLimit: PORT_LIMIT,
+      flowMemory,
+      counterMemory,
+    });
+    for (const descriptor of descriptors) closeSync(descriptor);
+    this.loop = new Loop(this.router, clock);
+  }
+
+  private removePort(router: Router, port: number): void {
+    router.removePort(port);
+    this.engine.removePort(port);
+    const descriptor = this.portDescriptors.get(port);
+    if (descriptor !== undefined) closeSync(descriptor);
+    this.portDescriptors.delete(port);
+    this.portErrors[port] = 0;
+    this.portCounters.fill(0, port * PortCounter.COUNT, (port + 1) * PortCounter.COUNT);
+  }
+
+  /** A device that has failed for good leaves the router; the control process decides what becomes of it. */
+  private reportPortErrors(): void {
+    for (const port of this.portDescriptors.keys()) {
+      const errno = this.portErrors[port];
+      if (errno === 0) continue;
+      this.portErrors[port] = 0;
+      this.router?.removePort(port);
+      this.send({ notice: "port-error", port, errno });
+    }
+  }
+
+  private send(message: Reply | Notice): void {
+    this.channel.send(message);
+  }
+}
+
+new Dataplane().run();
+process.exit(0);

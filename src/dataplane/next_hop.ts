@@ -1,0 +1,40 @@
+/** Neighbour: the next hop's hardware address, and the port behind which it is; or the frame waits. */
+import type { Frame } from "../packet/frame.ts";
+import { Stop } from "../packet/stop_reasons.ts";
+import { sendArpRequest } from "./arp.ts";
+import type { Interface } from "./interfaces.ts";
+import type { Router } from "./router.ts";
+
+/** Egress port that stands for every port of the egress network but the ingress port. */
+export const FLOOD = -2;
+
+/** CONTINUE when the next hop's hardware address is known; else the frame is parked, and the neighbour asked. */
+export function resolveNextHop(router: Router, frame: Frame): number {
+  const { neighbours } = router;
+  const neighbour = frame.neighbour;
+  neighbours.used[neighbour] = 1;
+  if (neighbours.isUsable(neighbour)) return Stop.CONTINUE;
+  if (!neighbours.park(neighbour, frame)) return Stop.NEIGHBOUR_QUEUE_FULL;
+  if (neighbours.startResolution(neighbour, router.now)) sendArpRequest(router, neighbour);
+  return Stop.PARKED;
+}
+
+/** Sets `egressPort`: an uplink's only port, or the port where the bridge has seen the next hop. */
+export function chooseEgress(router: Router, frame: Frame): number {
+  const egress = router.interfaces[frame.egressInterface] as Interface;
+  if (!egress.isNetwork) {
+    if (egress.ports.length === 0) return Stop.PORT_UNUSABLE;
+    frame.egressPort = egress.ports[0];
+    return Stop.CONTINUE;
+  }
+  const { neighbours, macs } = router;
+  const neighbour = frame.neighbour;
+  if (neighbours.portGeneration[neighbour] !== macs.generation) {
+    const { macHigh, macLow } = neighbours;
+    neighbours.port[neighbour] = macs.find(egress.index, macHigh[neighbour], macLow[neighbour], router.now);
+    neighbours.portGeneration[neighbour] = macs.generation;
+  }
+  const port = neighbours.port[neighbour];
+  frame.egressPort = port < 0 ? FLOOD : port;
+  return Stop.CONTINUE;
+}

@@ -1,0 +1,91 @@
+/**
+ * The router on one page: the walk of a packet.
+ *
+ * A burst takes the walk in three passes, so that the memory of one frame is fetched while others are worked on:
+ * `arrive` for all, then `look up` for all, then `depart` for all. Each stage returns CONTINUE or the reason why the
+ * frame stops. No byte of a frame changes before `translate`: until then every decision about it has been made, an
+ * error can quote it as it came, and a wait for ARP can park it. Only `dispose` sends, counts and frees.
+ */
+import { translateFrame } from "./translation.ts";
+import { parse, parseIpv4 } from "../packet/parse.ts";
+import { EtherType } from "../packet/ethernet.ts";
+import type { Frame } from "../packet/frame.ts";
+import { Stop } from "../packet/stop_reasons.ts";
+import { receiveArp } from "./arp.ts";
+import { dispose, sendOwnFrames } from "./dispose.ts";
+import { limits } from "./limits.ts";
+import { chooseEgress, resolveNextHop } from "./next_hop.ts";
+import { BURST_LIMIT, type Router } from "./router.ts";
+import { screen } from "./screen.ts";
+import { stamp } from "./stamp.ts";
+import { learn, switchFrame } from "./switching.ts";
+import { findFlow, track } from "./track.ts";
+
+const stops = new Int32Array(BURST_LIMIT);
+
+/** Takes the frames that `io` received through the router and puts what comes out into its transmit arrays. */
+export function runBurst(router: Router, count: number): void {
+  const { receivedSlot, receivedPort } = router.io;
+  for (let i = 0; i < count; i++) {
+    const frame = router.frames[receivedSlot[i]];
+    begin(router, frame, receivedPort[i]);
+    stops[i] = arrive(router, frame);
+  }
+  for (let i = 0; i < count; i++) {
+    if (stops[i] === Stop.CONTINUE) findFlow(router, router.frames[receivedSlot[i]]);
+  }
+  for (let i = 0; i < count; i++) {
+    const frame = router.frames[receivedSlot[i]];
+    dispose(router, frame, stops[i] === Stop.CONTINUE ? depart(router, frame) : stops[i]);
+  }
+  sendOwnFrames(router);
+}
+
+function begin(router: Router, frame: Frame, port: number): void {
+  frame.ingressPort = port;
+  frame.ingressInterface = router.ports.interfaceOf[port];
+  frame.length = router.arena.slotLength[frame.slot];
+  frame.flood = 0;
+  frame.own = 0;
+  frame.reference = -1;
+  frame.rule = -1;
+  router.arena.adopt(frame.slot);
+}
+
+/** From the wire to the question which flow it is: CONTINUE only for IPv4 packets that go through the router. */
+function arrive(router: Router, frame: Frame): number {
+  if (frame.ingressInterface < 0) return Stop.PORT_UNUSABLE;
+  let stop = parse(router.memory, frame);
+  if (stop !== Stop.CONTINUE) return stop;
+  stop = learn(router, frame);
+  if (stop !== Stop.CONTINUE) return stop;
+  stop = switchFrame(router, frame);
+  if (stop !== Stop.CONTINUE) return stop;
+  if (frame.etherType === EtherType.ARP) return receiveArp(router, frame);
+  if (frame.etherType !== EtherType.IPV4) {
+    return frame.etherType === EtherType.VLAN ? Stop.VLAN_TAGGED : Stop.ETHERTYPE_UNKNOWN;
+  }
+  stop = parseIpv4(router.memory, frame);
+  if (stop !== Stop.CONTINUE) return stop;
+  return screen(router, frame);
+}
+
+/** From the flow to the egress. `track` admits a packet of no known flow, and then goes on as for a known one. */
+function depart(router: Router, frame: Frame): number {
+  let stop = track(router, frame);
+  if (stop !== Stop.CONTINUE) return stop;
+  stop = limits(router, frame);
+  if (stop !== Stop.CONTINUE) return stop;
+  stop = resolveNextHop(router, frame);
+  if (stop !== Stop.CONTINUE) return stop;
+  return leave(router, frame);
+}
+
+/** The end of the walk, also for a frame that was parked: from here on its bytes change. */
+export function leave(router: Router, frame: Frame): number {
+  const stop = chooseEgress(router, frame);
+  if (stop !== Stop.CONTINUE) return stop;
+  translateFrame(router, frame);
+  stamp(router, frame);
+  return Stop.ROUTED;
+}

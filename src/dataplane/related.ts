@@ -1,0 +1,27 @@
+/**
+ * ICMP errors: RELATED to the flow that they quote, and translated with it, or unrelated. They neither refresh nor
+ * end the flow (RFC 5508 REQ-6), and meet the forward chain each time.
+ */
+import { FLOW_SHIFT, FlowFlag, FlowWord, ANY_NAT } from "../conntrack/flow_layout.ts";
+import type { FlowId } from "../conntrack/flow_table.ts";
+import { StateBit } from "../filter/rule.ts";
+import { findQuotedFlow, isUntranslatable, translatedDestination } from "../nat/icmp_errors.ts";
+import type { Frame } from "../packet/frame.ts";
+import { Stop } from "../packet/stop_reasons.ts";
+import { admitInvalid, admitTo } from "./admit.ts";
+import type { Router } from "./router.ts";
+
+export function trackError(router: Router, frame: Frame): number {
+  const reference = findQuotedFlow(router.memory, router.flows, frame, router.now);
+  frame.reference = -1;
+  if (reference < 0) return admitInvalid(router, frame);
+  const flow = (reference >> 1) as FlowId;
+  const direction = reference & 1;
+  const status = router.flows.words[(flow << FLOW_SHIFT) + FlowWord.STATUS];
+  if ((status & FlowFlag.LOCAL) !== 0) return Stop.LOCAL;
+  if ((status & ANY_NAT) !== 0 && isUntranslatable(router.memory, frame)) return Stop.ICMP_ERROR_UNRELATED;
+  frame.state = StateBit.RELATED;
+  const stop = admitTo(router, frame, translatedDestination(router.flows, frame, flow, direction), 0);
+  if (stop === Stop.CONTINUE) frame.reference = reference;
+  return stop;
+}

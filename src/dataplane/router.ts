@@ -1,0 +1,222 @@
+/**
+ * The router: everything that the stages of the pipeline work on, put together. It holds state and no behaviour of
+ * its own beyond taking a new plan; `pipeline.ts` is the walk, `loop.ts` moves the frames.
+ *
+ * `generation` is raised by every change of rules, routes or neighbours; a flow admitted under an older one is
+ * admitted again before its next packet goes on.
+ */
+import { MacTable } from "../bridge/mac_table.ts";
+import { FLOW_SHIFT, FlowFlag, FlowWord } from "../conntrack/flow_layout.ts";
+import { type FlowId, FlowTable } from "../conntrack/flow_table.ts";
+import { Timeouts } from "../conntrack/timeouts.ts";
+import { Tracker } from "../conntrack/tracker.ts";
+import { CompiledChain } from "../filter/compiled_chain.ts";
+import { FilterKey } from "../filter/key.ts";
+import type { FrameIo } from "../io/port.ts";
+import { SourceNat } from "../nat/source_nat.ts";
+import type { Arena } from "../packet/arena.ts";
+import type { Frame } from "../packet/frame.ts";
+import { prefixMask } from "../packet/ipv4_address.ts";
+import { STOP_REASONS } from "../packet/stop_reasons.ts";
+import { Neighbours } from "../routing/neighbours.ts";
+import { Counter, Counters } from "./counters.ts";
+import { IcmpLimiter } from "./icmp_limiter.ts";
+import { Interface, PortTable } from "./interfaces.ts";
+import type { LimitsPlan, MasqueradePlan, PortPlan, RouterPlan } from "./plan.ts";
+import { Routes } from "./routes.ts";
+
+export interface RouterOptions {
+  arena: Arena;
+  io: FrameIo;
+  plan: RouterPlan;
+  limits: LimitsPlan;
+  /** Uniformly distributed 32-bit words. */
+  random: () => number;
+  /** Milliseconds now, wrapped to a signed word. */
+  now: number;
+  portLimit: number;
+  flowMemory?: ArrayBuffer;
+  counterMemory?: ArrayBuffer;
+}
+
+/** Burst positions are bounded by this. */
+export const BURST_LIMIT = 256;
+
+export class Router {
+  readonly arena: Arena;
+  readonly memory: DataView;
+  readonly frames: readonly Frame[];
+  readonly io: FrameIo;
+  readonly random: () => number;
+  readonly counters: Counters;
+  readonly ports: PortTable;
+  readonly macs: MacTable;
+  readonly neighbours: Neighbours;
+  readonly flows: FlowTable;
+  readonly tracker: Tracker;
+  readonly sourceNat: SourceNat;
+  readonly icmpLimiter: IcmpLimiter;
+  /** The one key that is filled anew for each question to a chain. */
+  readonly filterKey = new FilterKey();
+
+  interfaces: (Interface | undefined)[] = [];
+  routes: Routes;
+  masquerade: readonly MasqueradePlan[] = [];
+  forward: CompiledChain;
+  input: CompiledChain;
+  generation = 1;
+
+  /** Milliseconds, wrapped; set once per burst. */
+  now: number;
+  /** Entries waiting in the transmit arrays of `io`. */
+  transmitCount = 0;
+  /** Frames that the router itself made in this burst, to be sent by the loop. */
+  readonly outbox = new Int32Array(BURST_LIMIT * 8);
+  outboxCount = 0;
+
+  constructor(options: RouterOptions) {
+    const { arena, limits, random, plan } = options;
+    this.arena = arena;
+    this.memory = arena.memory;
+    this.frames = arena.frames;
+    this.io = options.io;
+    this.random = random;
+    this.now = options.now;
+    this.counters = new Counters(options.counterMemory);
+    this.ports = new PortTable(options.portLimit);
+    const ageingMs = plan.macAgeingSeconds * 1000;
+    this.macs = new MacTable({ capacity: limits.macs, ageingMs, seed: random() });
+    this.neighbours = new Neighbours(limits.neighbours, arena.frames, arena.slotCount >> 1, random());
+    const memory = options.flowMemory ?? new ArrayBuffer(FlowTable.bytesFor(limits.flows));
+    this.flows = new FlowTable(memory, limits.flows, random());
+    this.tracker = new Tracker(this.flows, new Timeouts(), { liberal: false, loose: true });
+    this.sourceNat = new SourceNat(this.flows, random);
+    this.icmpLimiter = new IcmpLimiter(options.now, random());
+    this.flows.onRemove = (flow) => this.sourceNat.forget(flow);
+    this.routes = new Routes([], []);
+    this.forward = new CompiledChain(plan.forward);
+    this.input = new CompiledChain(plan.input);
+    this.apply(plan);
+  }
+
+  /** Takes a whole new plan, between two bursts. All or nothing: what can fail, fails before anything changes. */
+  apply(plan: RouterPlan): void {
+    const interfaces: (Interface | undefined)[] = [];
+    for (const each of plan.interfaces) interfaces[each.index] = new Interface(each);
+    const routes = new Routes(interfaces, plan.routes);
+    const forward = new CompiledChain(plan.forward);
+    const input = new CompiledChain(plan.input);
+    forward.carryCounters(this.forward);
+    input.carryCounters(this.input);
+
+    for (let index = 0; index < this.interfaces.length; index++) {
+      const before = this.interfaces[index];
+      const after = interfaces[index];
+      if (before !== undefined && after !== undefined) after.ports = before.ports;
+      if (before !== undefined && (after === undefined || after.address !== before.address)) this.dropNeighbours(index);
+    }
+    this.interfaces = interfaces;
+    this.routes = routes;
+    this.forward = forward;
+    this.input = input;
+    this.masquerade = plan.masquerade;
+    this.macs.setAgeing(plan.macAgeingSeconds * 1000);
+    this.raiseGeneration();
+  }
+
+  /** Takes a device into service. */
+  addPort(plan: PortPlan): void {
+    const owner = this.interfaces[plan.interface];
+    if (owner === undefined) throw new RangeError(`port ${plan.name}: no interface ${plan.interface}`);
+    this.ports.add(plan);
+    owner.addPort(plan.index);
+  }
+
+  /** Takes a device out of service: its stations are forgotten, its frames go nowhere. */
+  removePort(port: number): void {
+    const owner = this.interfaces[this.ports.interfaceOf[port]];
+    owner?.removePort(port);
+    this.ports.remove(port);
+    this.macs.forgetPort(port);
+  }
+
+  /** Ends all flows; returns how many there were. */
+  flushFlows(): number {
+    const before = this.flows.count;
+    for (let flow = 0; flow < this.flows.capacity && this.flows.count > 0; flow++) {
+      const status = this.flows.words[(flow << FLOW_SHIFT) + FlowWord.STATUS];
+      if ((status & FlowFlag.CONFIRMED) !== 0) this.flows.remove(flow as FlowId);
+    }
+    return before;
+  }
+
+  raiseGeneration(): void {
+    this.generation = (this.generation + 1) | 0;
+  }
+
+  /** Whether a masquerade rule takes new flows from `source` out of an interface. */
+  isMasqueraded(source: number, egressInterface: number): boolean {
+    const rules = this.masquerade;
+    for (let i = 0; i < rules.length; i++) {
+      const rule = rules[i];
+      if (rule.out !== egressInterface) continue;
+      if (((source ^ rule.from.address) & prefixMask(rule.from.length)) === 0) return true;
+    }
+    return false;
+  }
+
+  /** Whether `address` is one of the router's own. */
+  isOwnAddress(address: number): boolean {
+    for (let i = 0; i < this.interfaces.length; i++) {
+      if (this.interfaces[i]?.address === address) return true;
+    }
+    return false;
+  }
+
+  count(counter: number): void {
+    this.counters.values[counter]++;
+  }
+
+  /** Hands a frame to a port; the slot's reference goes with it. */
+  transmit(slot: number, port: number): void {
+    if (this.transmitCount === this.io.transmitSlot.length) this.flush();
+    this.io.transmitSlot[this.transmitCount] = slot;
+    this.io.transmitPort[this.transmitCount] = port;
+    this.transmitCount++;
+  }
+
+  /** Sends what waits, and frees it. */
+  flush(): void {
+    const count = this.transmitCount;
+    if (count === 0) return;
+    this.io.transmit(count);
+    for (let i = 0; i < count; i++) this.arena.release(this.io.transmitSlot[i]);
+    this.counters.values[Counter.framesSent] += count;
+    this.transmitCount = 0;
+  }
+
+  /** Queues a frame of the router's own. */
+  post(slot: number): void {
+    if (this.outboxCount === this.outbox.length) {
+      this.count(Counter.ownFramesDropped);
+      this.arena.release(slot);
+      return;
+    }
+    this.outbox[this.outboxCount++] = slot;
+  }
+
+  /** Reasons and how often each was met. */
+  stopCounts(): { name: string; count: number }[] {
+    return STOP_REASONS.map((reason, index) => ({ name: reason.name, count: this.counters.stops[index] }));
+  }
+
+  private dropNeighbours(interfaceIndex: number): void {
+    for (const neighbour of this.neighbours.indexes()) {
+      if (this.neighbours.interfaceOf[neighbour] !== interfaceIndex) continue;
+      for (let slot = this.neighbours.takeParked(neighbour); slot >= 0; slot = this.neighbours.takeParked(neighbour)) {
+        this.arena.release(slot);
+      }
+    }
+    this.neighbours.forgetInterface(interfaceIndex);
+  }
+}

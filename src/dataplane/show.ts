@@ -1,0 +1,108 @@
+/** What the dataplane tells of its tables: rows ready to be sent to the control process. Cold path, may allocate. */
+import type { CompiledChain } from "../filter/compiled_chain.ts";
+import { PortCounter } from "../io/native.ts";
+import { formatAddress } from "../packet/ipv4_address.ts";
+import { formatMac } from "../packet/mac_address.ts";
+import { STOP_REASONS } from "../packet/stop_reasons.ts";
+import { NeighbourState } from "../routing/neighbours.ts";
+import type { DropRow, FdbRow, NeighbourRow, PortRow, RuleCounters, RulesResult, ShowTable, StatsResult } from "./messages.ts";
+import type { Router } from "./router.ts";
+
+export function show(router: Router, table: ShowTable, portCounters: Float64Array): unknown {
+  switch (table) {
+    case "fdb":
+      return showFdb(router);
+    case "neighbours":
+      return showNeighbours(router);
+    case "rules":
+      return showRules(router);
+    case "stats":
+      return showStats(router);
+    case "drops":
+      return showDrops(router);
+    case "ports":
+      return showPorts(router, portCounters);
+  }
+}
+
+function showFdb(router: Router): FdbRow[] {
+  return router.macs.entries(router.now);
+}
+
+const STATE_NAMES: Record<number, NeighbourRow["state"]> = {
+  [NeighbourState.INCOMPLETE]: "incomplete",
+  [NeighbourState.REACHABLE]: "reachable",
+  [NeighbourState.STALE]: "stale",
+  [NeighbourState.PROBE]: "probe",
+  [NeighbourState.FAILED]: "failed",
+};
+
+function showNeighbours(router: Router): NeighbourRow[] {
+  const { neighbours } = router;
+  return neighbours.indexes().map((index) => ({
+    interface: neighbours.interfaceOf[index],
+    address: formatAddress(neighbours.address[index]),
+    mac: neighbours.isUsable(index) ? formatMac(neighbours.macHigh[index], neighbours.macLow[index]) : null,
+    state: STATE_NAMES[neighbours.state[index]],
+    parked: neighbours.parkedCount[index],
+  }));
+}
+
+function showRules(router: Router): RulesResult {
+  return { forward: chainCounters(router.forward), input: chainCounters(router.input) };
+}
+
+function chainCounters(chain: CompiledChain): RuleCounters {
+  const packets: number[] = [];
+  const bytes: number[] = [];
+  for (let i = 0; i < chain.counters.length; i += 2) {
+    packets.push(chain.counters[i]);
+    bytes.push(chain.counters[i + 1]);
+  }
+  return { packets, bytes };
+}
+
+function showStats(router: Router): StatsResult {
+  return {
+    counters: {
+      ...router.counters.named(),
+      flows: router.flows.count,
+      flowLimit: router.flows.capacity,
+      natExhausted: router.sourceNat.exhausted,
+      stations: router.macs.size,
+      neighbours: router.neighbours.size,
+      framesParked: router.neighbours.parkedTotal,
+      slotsHeld: router.arena.heldSlots(),
+      slotLimit: router.arena.slotCount,
+      generation: router.generation,
+    },
+  };
+}
+
+function showDrops(router: Router): DropRow[] {
+  return STOP_REASONS.map((reason, index) => ({
+    reason: reason.name,
+    text: reason.text,
+    outcome: reason.outcome,
+    count: router.counters.stops[index],
+  })).slice(1);
+}
+
+function showPorts(router: Router, counters: Float64Array): PortRow[] {
+  const rows: PortRow[] = [];
+  for (const plan of router.ports.plans) {
+    if (plan === undefined) continue;
+    const at = plan.index * PortCounter.COUNT;
+    rows.push({
+      port: plan.index,
+      rxFrames: counters[at + PortCounter.RX_FRAMES],
+      rxBytes: counters[at + PortCounter.RX_BYTES],
+      txFrames: counters[at + PortCounter.TX_FRAMES],
+      txBytes: counters[at + PortCounter.TX_BYTES],
+      txFull: counters[at + PortCounter.TX_FULL],
+      txErrors: counters[at + PortCounter.TX_ERRORS],
+      rxErrors: counters[at + PortCounter.RX_ERRORS],
+    });
+  }
+  return rows;
+}

@@ -1,0 +1,98 @@
+/**
+ * Track: which flow a packet belongs to, and what conntrack thinks of it there. A hit knows verdict, rewrite, egress
+ * and next hop; only a flow that was admitted under older rules, or whose packets have come of another class (the
+ * first reply, the first after it), is judged again. A miss is admitted and then goes on as a hit.
+ */
+import { ANY_ADMITTED, COUNTER_WORDS, FLOW_SHIFT, FlowFlag, FlowWord } from "../conntrack/flow_layout.ts";
+import type { FlowId } from "../conntrack/flow_table.ts";
+import { TRACK_REOPEN } from "../conntrack/tracker.ts";
+import { StateBit } from "../filter/rule.ts";
+import type { Frame } from "../packet/frame.ts";
+import { isError } from "../packet/icmp.ts";
+import { Protocol } from "../packet/ipv4.ts";
+import { isL4ChecksumValid } from "../packet/parse.ts";
+import { Stop } from "../packet/stop_reasons.ts";
+import { admit, admitInvalid, readmit } from "./admit.ts";
+import { deliver } from "./local.ts";
+import { trackError } from "./related.ts";
+import type { Router } from "./router.ts";
+
+/** The look-up, made for a whole burst before the first frame of it goes on. */
+export function findFlow(router: Router, frame: Frame): void {
+  const flows = router.flows;
+  frame.reference = flows.lookup(
+    frame.hash,
+    frame.source,
+    frame.destination,
+    frame.ports,
+    frame.protocol,
+    router.now,
+  );
+  frame.tableVersion = flows.version;
+}
+
+export function track(router: Router, frame: Frame): number {
+  if (!isL4ChecksumValid(router.memory, frame)) return Stop.L4_CHECKSUM;
+  if (frame.protocol === Protocol.ICMP && isError((frame.ports >>> 8) & 0xff)) return trackError(router, frame);
+  // An earlier frame of the burst may have made the flow, or ended it.
+  if (frame.tableVersion !== router.flows.version) findFlow(router, frame);
+  return frame.reference < 0 ? admit(router, frame) : trackKnown(router, frame);
+}
+
+function trackKnown(router: Router, frame: Frame): number {
+  const flow = (frame.reference >> 1) as FlowId;
+  const direction = frame.reference & 1;
+  const verdict = router.tracker.update(router.memory, frame, flow, direction, router.now);
+  if (verdict !== Stop.CONTINUE) {
+    frame.reference = -1;
+    return verdict === TRACK_REOPEN ? admit(router, frame) : admitInvalid(router, frame);
+  }
+  countPacket(router.flows.words, frame, flow, direction);
+  return judge(router, frame, flow, direction);
+}
+
+/** Sees to it that the packet's class has been admitted, and takes the route from the flow. */
+function judge(router: Router, frame: Frame, flow: FlowId, direction: number): number {
+  const words = router.flows.words;
+  const base = flow << FLOW_SHIFT;
+  let status = words[base + FlowWord.STATUS];
+  if (words[base + FlowWord.GENERATION] !== router.generation) {
+    status &= ~ANY_ADMITTED;
+    words[base + FlowWord.STATUS] = status;
+    words[base + FlowWord.GENERATION] = router.generation;
+  }
+  const admission = admissionOf(status, direction);
+  frame.state = admission === FlowFlag.ADMITTED_NEW ? StateBit.NEW : StateBit.ESTABLISHED;
+  if ((status & admission) === 0) {
+    const stop = readmit(router, frame, flow, direction, admission);
+    if (stop !== Stop.CONTINUE) return stop;
+  }
+  if ((status & FlowFlag.LOCAL) !== 0) return deliver(router, frame);
+  const route = words[base + FlowWord.ROUTE + direction];
+  frame.egressInterface = route >>> 24;
+  frame.neighbour = route & 0xffffff;
+  return Stop.CONTINUE;
+}
+
+/** The class of a packet, as iptables' states tell them apart. */
+function admissionOf(status: number, direction: number): number {
+  if (direction !== 0) return FlowFlag.ADMITTED_REPLY;
+  return (status & FlowFlag.SEEN_REPLY) !== 0 ? FlowFlag.ADMITTED_ORIGINAL : FlowFlag.ADMITTED_NEW;
+}
+
+/** Packets and bytes of IPv4, 48 bits each. */
+export function countPacket(words: Int32Array, frame: Frame, flow: FlowId, direction: number): void {
+  const at = (flow << FLOW_SHIFT) + FlowWord.PACKETS + direction * COUNTER_WORDS;
+  const packets = (words[at] + 1) | 0;
+  const before = words[at + 1];
+  const bytes = (before + (frame.end - frame.ip)) | 0;
+  words[at] = packets;
+  words[at + 1] = bytes;
+  if (packets === 0) words[at + 2] += 0x10000;
+  // The low word passed zero: compare as unsigned.
+  if ((bytes ^ 0x80000000) < (before ^ 0x80000000)) words[at + 2] = carryBytes(words[at + 2]);
+}
+
+function carryBytes(high: number): number {
+  return (high & 0xffff0000) | ((high + 1) & 0xffff);
+}

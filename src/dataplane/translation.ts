@@ -1,0 +1,17 @@
+/** Translate: the stage that picks the translation body for what the packet is. */
+import { ANY_NAT, FLOW_SHIFT, FlowWord } from "../conntrack/flow_layout.ts";
+import type { FlowId } from "../conntrack/flow_table.ts";
+import { translateError } from "../nat/icmp_errors.ts";
+import { translate } from "../nat/translate.ts";
+import { StateBit } from "../filter/rule.ts";
+import type { Frame } from "../packet/frame.ts";
+import type { Router } from "./router.ts";
+
+export function translateFrame(router: Router, frame: Frame): void {
+  if (frame.reference < 0) return;
+  const flow = (frame.reference >> 1) as FlowId;
+  if ((router.flows.words[(flow << FLOW_SHIFT) + FlowWord.STATUS] & ANY_NAT) === 0) return;
+  const direction = frame.reference & 1;
+  if (frame.state === StateBit.RELATED) translateError(router.memory, router.flows, frame, flow, direction);
+  else translate(router.memory, router.flows, frame, flow, direction);
+}

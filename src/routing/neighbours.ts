@@ -1,0 +1,251 @@
+/**
+ * Neighbours: the hardware addresses of next hops, and the packets that wait for them.
+ *
+ * Theory of operation. A neighbour is an index into parallel arrays; flows cache it. Its states follow RFC 4861 7.3.2,
+ * with ARP (RFC 826) as the question: INCOMPLETE asks up to `MAX_PROBES` times, a second apart, while packets are
+ * parked (RFC 1122 2.3.2.2), then FAILED; REACHABLE lasts `REACHABLE_MS`, then STALE; a STALE one that is used is
+ * asked again, unicast, in state PROBE, while it goes on being used. A packet for a FAILED one starts over.
+ *
+ * Limits: `capacity` neighbours; the one that has been of least use gives way when it is needed (`generation` rises,
+ * since flows may hold its index). Each parks at most `PARKED_LIMIT` frames, all together at most `parkedLimit`.
+ * Invariant: `parkedTotal` is the number of frames in all queues.
+ */
+import { HashIndex } from "../conntrack/hash_index.ts";
+import type { Frame } from "../packet/frame.ts";
+
+export const NeighbourState = { FREE: 0, INCOMPLETE: 1, REACHABLE: 2, STALE: 3, PROBE: 4, FAILED: 5 } as const;
+
+export const REACHABLE_MS = 30_000;
+export const PROBE_INTERVAL_MS = 1_000;
+export const MAX_PROBES = 3;
+/** How long a STALE or FAILED neighbour that nobody uses is kept. */
+export const FORGET_MS = 60_000;
+export const PARKED_LIMIT = 64;
+
+/** What `tick` asks its caller to do. */
+export interface NeighbourEvents {
+  /** Ask who has the address: broadcast while the MAC is unknown, else unicast. */
+  solicit(neighbour: number): void;
+  /** The neighbour did not answer: the frames parked on it are to be refused. */
+  unreachable(neighbour: number): void;
+}
+
+export class Neighbours {
+  readonly capacity: number;
+  readonly interfaceOf: Int32Array;
+  readonly address: Int32Array;
+  readonly state: Int32Array;
+  readonly macHigh: Int32Array;
+  readonly macLow: Int32Array;
+  /** Non-zero when a packet has used it since the last tick. */
+  readonly used: Int32Array;
+  /** Bridge port behind which its MAC was last seen, valid while `portGeneration` is the MAC table's generation. */
+  readonly port: Int32Array;
+  readonly portGeneration: Int32Array;
+  readonly parkedCount: Int32Array;
+  /** Raised when an index changes its meaning. */
+  generation = 0;
+  size = 0;
+  parkedTotal = 0;
+  private readonly deadline: Int32Array;
+  private readonly probes: Int32Array;
+  private readonly parkedFirst: Int32Array;
+  private readonly parkedLast: Int32Array;
+  private readonly index: HashIndex;
+  private readonly seed: number;
+  private readonly frames: readonly Frame[];
+  private readonly parkedLimit: number;
+  private highWater = 0;
+
+  constructor(capacity: number, frames: readonly Frame[], parkedLimit: number, seed: number) {
+    this.capacity = capacity;
+    this.frames = frames;
+    this.parkedLimit = parkedLimit;
+    this.seed = seed | 0;
+    this.interfaceOf = new Int32Array(capacity);
+    this.address = new Int32Array(capacity);
+    this.state = new Int32Array(capacity);
+    this.macHigh = new Int32Array(capacity);
+    this.macLow = new Int32Array(capacity);
+    this.used = new Int32Array(capacity);
+    this.port = new Int32Array(capacity);
+    this.portGeneration = new Int32Array(capacity);
+    this.deadline = new Int32Array(capacity);
+    this.probes = new Int32Array(capacity);
+    this.parkedFirst = new Int32Array(capacity).fill(-1);
+    this.parkedLast = new Int32Array(capacity).fill(-1);
+    this.parkedCount = new Int32Array(capacity);
+    this.index = new HashIndex(new Int32Array(HashIndex.slotsFor(capacity) * 2));
+  }
+
+  find(interfaceIndex: number, address: number): number {
+    const hash = this.hash(interfaceIndex, address);
+    const { slots, mask } = this.index;
+    for (let position = hash & mask; ; position = (position + 1) & mask) {
+      const stored = slots[position * 2 + 1];
+      if (stored === 0) return -1;
+      const neighbour = stored - 1;
+      if (this.address[neighbour] === address && this.interfaceOf[neighbour] === interfaceIndex) return neighbour;
+    }
+  }
+
+  /** Finds the neighbour or makes one, not yet asked for; -1 when the table is full of neighbours in use. */
+  obtain(interfaceIndex: number, address: number, now: number): number {
+    const known = this.find(interfaceIndex, address);
+    if (known >= 0) return known;
+    const neighbour = this.vacancy(now);
+    if (neighbour < 0) return -1;
+    this.interfaceOf[neighbour] = interfaceIndex;
+    this.address[neighbour] = address;
+    this.state[neighbour] = NeighbourState.FAILED;
+    this.deadline[neighbour] = (now + FORGET_MS) | 0;
+    this.probes[neighbour] = 0;
+    this.used[neighbour] = 1;
+    this.portGeneration[neighbour] = -1;
+    this.index.insert(this.hash(interfaceIndex, address), neighbour);
+    this.size++;
+    return neighbour;
+  }
+
+  /** True while packets may be sent to its MAC. */
+  isUsable(neighbour: number): boolean {
+    const state = this.state[neighbour];
+    return state === NeighbourState.REACHABLE || state === NeighbourState.STALE || state === NeighbourState.PROBE;
+  }
+
+  /** Says where the neighbour is: from its own ARP packet. Frames parked on it are then taken with `takeParked`. */
+  confirm(neighbour: number, macHigh: number, macLow: number, now: number): void {
+    if (this.macHigh[neighbour] !== macHigh || this.macLow[neighbour] !== macLow) this.portGeneration[neighbour] = -1;
+    this.macHigh[neighbour] = macHigh;
+    this.macLow[neighbour] = macLow;
+    this.state[neighbour] = NeighbourState.REACHABLE;
+    this.deadline[neighbour] = (now + REACHABLE_MS) | 0;
+    this.probes[neighbour] = 0;
+  }
+
+  /** Queues a frame; false when too many wait already. `needsQuestion` tells whether to ask now. */
+  park(neighbour: number, frame: Frame): boolean {
+    if (this.parkedCount[neighbour] >= PARKED_LIMIT || this.parkedTotal >= this.parkedLimit) return false;
+    frame.nextParked = -1;
+    const last = this.parkedLast[neighbour];
+    if (last < 0) this.parkedFirst[neighbour] = frame.slot;
+    else this.frames[last].nextParked = frame.slot;
+    this.parkedLast[neighbour] = frame.slot;
+    this.parkedCount[neighbour]++;
+    this.parkedTotal++;
+    return true;
+  }
+
+  /** Starts asking, if nobody has; true when a question is to be sent now. */
+  startResolution(neighbour: number, now: number): boolean {
+    if (this.state[neighbour] !== NeighbourState.FAILED) return false;
+    this.state[neighbour] = NeighbourState.INCOMPLETE;
+    this.probes[neighbour] = 1;
+    this.deadline[neighbour] = (now + PROBE_INTERVAL_MS) | 0;
+    return true;
+  }
+
+  /** Takes the frame that has waited longest; -1 when none waits. */
+  takeParked(neighbour: number): number {
+    const slot = this.parkedFirst[neighbour];
+    if (slot < 0) return -1;
+    const next = this.frames[slot].nextParked;
+    this.parkedFirst[neighbour] = next;
+    if (next < 0) this.parkedLast[neighbour] = -1;
+    this.parkedCount[neighbour]--;
+    this.parkedTotal--;
+    return slot;
+  }
+
+  /** Runs the timers; call it every 100 ms or so. */
+  tick(now: number, events: NeighbourEvents): void {
+    for (let neighbour = 0; neighbour < this.highWater; neighbour++) {
+      if (this.state[neighbour] !== NeighbourState.FREE) this.tickOne(neighbour, now, events);
+    }
+  }
+
+  private tickOne(neighbour: number, now: number, events: NeighbourEvents): void {
+    const isDue = ((this.deadline[neighbour] - now) | 0) <= 0;
+    const state = this.state[neighbour];
+    if (state === NeighbourState.STALE && this.used[neighbour] !== 0) {
+      this.state[neighbour] = NeighbourState.PROBE;
+      this.probes[neighbour] = 0;
+      this.ask(neighbour, now, events);
+    } else if (isDue) {
+      if (state === NeighbourState.REACHABLE) {
+        this.state[neighbour] = NeighbourState.STALE;
+        this.deadline[neighbour] = (now + FORGET_MS) | 0;
+      } else if (state === NeighbourState.STALE || state === NeighbourState.FAILED) {
+        this.forget(neighbour);
+      } else if (this.probes[neighbour] < MAX_PROBES) {
+        this.ask(neighbour, now, events);
+      } else {
+        this.fail(neighbour, now, events);
+      }
+    }
+    this.used[neighbour] = 0;
+  }
+
+  private ask(neighbour: number, now: number, events: NeighbourEvents): void {
+    this.probes[neighbour]++;
+    this.deadline[neighbour] = (now + PROBE_INTERVAL_MS) | 0;
+    events.solicit(neighbour);
+  }
+
+  private fail(neighbour: number, now: number, events: NeighbourEvents): void {
+    this.state[neighbour] = NeighbourState.FAILED;
+    this.deadline[neighbour] = (now + FORGET_MS) | 0;
+    events.unreachable(neighbour);
+  }
+
+  /** Forgets all neighbours of an interface; frames parked on them must have been taken. */
+  forgetInterface(interfaceIndex: number): void {
+    for (let neighbour = 0; neighbour < this.highWater; neighbour++) {
+      const inUse = this.state[neighbour] !== NeighbourState.FREE;
+      if (inUse && this.interfaceOf[neighbour] === interfaceIndex) this.forget(neighbour);
+    }
+  }
+
+  /** Indexes in use, in no particular order. */
+  indexes(): number[] {
+    const all: number[] = [];
+    for (let neighbour = 0; neighbour < this.highWater; neighbour++) {
+      if (this.state[neighbour] !== NeighbourState.FREE) all.push(neighbour);
+    }
+    return all;
+  }
+
+  private forget(neighbour: number): void {
+    this.index.remove(this.hash(this.interfaceOf[neighbour], this.address[neighbour]), neighbour);
+    this.state[neighbour] = NeighbourState.FREE;
+    this.generation = (this.generation + 1) | 0;
+    this.size--;
+  }
+
+  /** A free index: never used, or given up by the neighbour that has been of least use. */
+  private vacancy(now: number): number {
+    if (this.size < this.capacity) {
+      if (this.highWater < this.capacity) return this.highWater++;
+      return this.state.indexOf(NeighbourState.FREE);
+    }
+    let victim = -1;
+    for (let neighbour = 0; neighbour < this.capacity; neighbour++) {
+      if (this.parkedCount[neighbour] > 0 || this.state[neighbour] === NeighbourState.INCOMPLETE) continue;
+      if (victim < 0 || this.worth(neighbour, now) < this.worth(victim, now)) victim = neighbour;
+    }
+    if (victim >= 0) this.forget(victim);
+    return victim;
+  }
+
+  /** FAILED before STALE before the rest; among equals the one that would be forgotten first. */
+  private worth(neighbour: number, now: number): number {
+    const state = this.state[neighbour];
+    const rank = state === NeighbourState.FAILED ? 0 : state === NeighbourState.STALE ? 1 : 2;
+    return rank * 0x40000000 + ((this.deadline[neighbour] - now) | 0);
+  }
+
+  private hash(interfaceIndex: number, address: number): number {
+    const h = Math.imul(address ^ this.seed, 0x9e3779b1) + interfaceIndex;
+    return Math.imul(h ^ (h >>> 15), 0x85ebca6b) ^ (h >>> 13);
+  }
+}
