@@ -32,7 +32,7 @@ export const FlowWord = {
   MARK: 13,
   /** When the flow began: wrapped milliseconds. */
   CREATED: 14,
-  /** TCP: the last window seen (high 16 bits). The low 16 bits are free. */
+  /** TCP: window of the segment in TCP_LAST_END (high 16 bits), digest of its numbers (low 16 bits). */
   TCP_LAST_WINDOW: 15,
 
   /** Counters of the original direction (packets, bytes, high halves); those of the reply direction follow. */
@@ -51,10 +51,12 @@ export const FlowWord = {
   REPLY_TCP_END: 25,
   REPLY_TCP_MAX_END: 26,
   REPLY_TCP_MAX_WINDOW: 27,
-  /** Scales, flags, retransmissions, last direction and index: see `conntrack/tcp.ts`. */
+  /** Scales, flags, retransmissions, last direction and kind: see `conntrack/tcp_detail.ts`. */
   TCP_DETAIL: 28,
-  TCP_LAST_SEQUENCE: 29,
-  TCP_LAST_ACK: 30,
+  /** Highest acknowledgement that the original direction sent; that of the reply direction follows it. */
+  TCP_MAX_ACK: 29,
+  REPLY_TCP_MAX_ACK: 30,
+  /** Sequence number after the last segment that counted. */
   TCP_LAST_END: 31,
 } as const;
 

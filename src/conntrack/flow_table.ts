@@ -14,7 +14,15 @@
  * `version` changes whenever an entry is inserted or removed, so that a look-up made ahead of time can be told stale.
  * Limits: `capacity` flows; `allocate` says -1 when they are in use, and the caller counts it.
  */
-import { FLOW_LAYOUT_VERSION, FLOW_SHIFT, FLOW_WORDS, FlowFlag, FlowWord, HeaderWord, TUPLE_WORDS } from "./flow_layout.ts";
+import {
+  FLOW_LAYOUT_VERSION,
+  FLOW_SHIFT,
+  FLOW_WORDS,
+  FlowFlag,
+  FlowWord,
+  HeaderWord,
+  TUPLE_WORDS,
+} from "./flow_layout.ts";
 import { HashIndex } from "./hash_index.ts";
 
 export type FlowId = number & { readonly __brand: "FlowId" };

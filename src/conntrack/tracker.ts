@@ -1,0 +1,119 @@
+/**
+ * Connection tracking by protocol, as Linux 6.x does it: may a packet open a flow, and what does a packet of a known
+ * flow change there. The tracker judges; finding, making and translating flows is others' work.
+ *
+ * The caller has verified the L4 checksum, and has a whole datagram. Nothing here allocates or throws.
+ *
+ *   TCP    states, windows, timeouts by state: `tcp.ts`
+ *   UDP    assured, and lives longer, when both directions were seen and it is still in use after two seconds
+ *   ICMP   only queries open flows; every packet refreshes; never assured
+ *   other  every packet refreshes
+ */
+import type { Frame } from "../packet/frame.ts";
+import { isRequest } from "../packet/icmp.ts";
+import { Protocol } from "../packet/ipv4.ts";
+import { Stop } from "../packet/stop_reasons.ts";
+import { Direction, FLOW_SHIFT, FlowFlag, FlowWord } from "./flow_layout.ts";
+import type { FlowId, FlowTable } from "./flow_table.ts";
+import { type TcpOptions, TcpTracker } from "./tcp.ts";
+import { tcpStateName } from "./tcp_states.ts";
+import { TimeoutIndex, type Timeouts } from "./timeouts.ts";
+
+export { TRACK_REOPEN } from "./tcp.ts";
+
+/** A UDP flow still in use this long after it began is a stream. */
+const STREAM_AFTER_MS = 2000;
+
+export class Tracker {
+  private readonly table: FlowTable;
+  private readonly words: Int32Array;
+  private readonly milliseconds: Int32Array;
+  private readonly tcp: TcpTracker;
+
+  constructor(table: FlowTable, timeouts: Timeouts, options: TcpOptions) {
+    this.table = table;
+    this.words = table.words;
+    this.milliseconds = timeouts.milliseconds;
+    this.tcp = new TcpTracker(table, timeouts.milliseconds, options);
+  }
+
+  /** Whether a packet of no known flow may open one, by its flags or type alone: CONTINUE or INVALID_STATE. */
+  mayOpen(memory: DataView, frame: Frame): number {
+    if (frame.protocol === Protocol.TCP) return this.tcp.mayOpen(memory, frame);
+    if (frame.protocol !== Protocol.ICMP) return Stop.CONTINUE;
+    return isRequest((frame.ports >>> 8) & 0xff) ? Stop.CONTINUE : Stop.INVALID_STATE;
+  }
+
+  /**
+   * Fills state, TCP words, CREATED and DEADLINE of a flow that is allocated (zeroed), has its protocol in STATUS, and
+   * is not inserted yet. CONTINUE or INVALID_STATE.
+   */
+  open(memory: DataView, frame: Frame, flow: FlowId, now: number): number {
+    const words = this.words;
+    const base = flow << FLOW_SHIFT;
+    words[base + FlowWord.CREATED] = now;
+    if (frame.protocol === Protocol.TCP) return this.tcp.open(memory, frame, flow, now);
+    if (this.mayOpen(memory, frame) !== Stop.CONTINUE) return Stop.INVALID_STATE;
+    words[base + FlowWord.DEADLINE] = (now + this.milliseconds[openingTimeout(frame.protocol)]) | 0;
+    return Stop.CONTINUE;
+  }
+
+  /**
+   * A packet of a known flow: state, window, flags SEEN_REPLY and ASSURED, deadline. `direction` is 0 for the original
+   * one, 1 for the reply. Returns
+   *
+   *   CONTINUE       the packet belongs to the flow. When it is a RST that is the only answer, the flow is over: its
+   *                  DEADLINE is `now`, so that no look-up finds it; its entry is valid until the next look-up or sweep.
+   *   INVALID_STATE  the packet does not fit; nothing was refreshed.
+   *   TRACK_REOPEN   the flow has been removed: the packet is one of no known flow, and may open one.
+   */
+  update(memory: DataView, frame: Frame, flow: FlowId, direction: number, now: number): number {
+    const base = flow << FLOW_SHIFT;
+    const protocol = this.words[base + FlowWord.STATUS] & 0xff;
+    if (protocol === Protocol.TCP) return this.tcp.update(memory, frame, flow, direction, now);
+    if (protocol === Protocol.UDP) return this.updateUdp(flow, direction, now);
+    const timeout = protocol === Protocol.ICMP ? TimeoutIndex.ICMP : TimeoutIndex.GENERIC;
+    if (direction === Direction.REPLY) this.words[base + FlowWord.STATUS] |= FlowFlag.SEEN_REPLY;
+    this.extend(flow, (now + this.milliseconds[timeout]) | 0);
+    return Stop.CONTINUE;
+  }
+
+  private updateUdp(flow: FlowId, direction: number, now: number): number {
+    const words = this.words;
+    const base = flow << FLOW_SHIFT;
+    const status = words[base + FlowWord.STATUS];
+    let changed = status;
+    let timeout = TimeoutIndex.UDP as number;
+    if ((status & FlowFlag.SEEN_REPLY) !== 0 && ((now - words[base + FlowWord.CREATED]) | 0) > STREAM_AFTER_MS) {
+      timeout = TimeoutIndex.UDP_STREAM;
+      changed |= FlowFlag.ASSURED;
+    }
+    if (direction === Direction.REPLY) changed |= FlowFlag.SEEN_REPLY;
+    if (changed !== status) words[base + FlowWord.STATUS] = changed;
+    this.extend(flow, (now + this.milliseconds[timeout]) | 0);
+    return Stop.CONTINUE;
+  }
+
+  private extend(flow: FlowId, deadline: number): void {
+    if (((deadline - this.words[(flow << FLOW_SHIFT) + FlowWord.DEADLINE]) | 0) >= 0) {
+      this.table.refresh(flow, deadline);
+    } else {
+      this.table.hasten(flow, deadline);
+    }
+  }
+}
+
+function openingTimeout(protocol: number): number {
+  if (protocol === Protocol.UDP) return TimeoutIndex.UDP;
+  return protocol === Protocol.ICMP ? TimeoutIndex.ICMP : TimeoutIndex.GENERIC;
+}
+
+/** The state in a flow's STATUS word. */
+export function stateOf(status: number): number {
+  return (status >>> 8) & 0xff;
+}
+
+/** Name of a state as conntrack(8) prints it; empty for protocols that have none. */
+export function stateName(protocol: number, state: number): string {
+  return protocol === Protocol.TCP ? tcpStateName(state) : "";
+}
