@@ -13,25 +13,15 @@ import type { Frame } from "../packet/frame.ts";
 import { Stop } from "../packet/stop_reasons.ts";
 import { Direction, FLOW_SHIFT, FlowFlag, FlowWord } from "./flow_layout.ts";
 import type { FlowId, FlowTable } from "./flow_table.ts";
-import {
-  isUnacknowledged,
-  LAST_SCALE_SHIFT,
-  lastDirection,
-  lastKind,
-  retransmissions,
-  TcpDetail,
-  withLast,
-} from "./tcp_detail.ts";
-import { SACK_OPTION, synOptions } from "./tcp_options.ts";
-import { isClosing, kindOf, SegmentKind, TcpState, Transition, transition } from "./tcp_states.ts";
-import { beginWithSyn, checkWindow, resynchronise, segmentEnd, Window } from "./tcp_window.ts";
+import { Decision, decide } from "./tcp_decide.ts";
+import { isUnacknowledged, lastDirection, lastKind, retransmissions, TcpDetail, withLast } from "./tcp_detail.ts";
+import { kindOf, SegmentKind, TcpState, transition } from "./tcp_states.ts";
+import { checkWindow, Window } from "./tcp_window.ts";
+import { beginWithSyn, segmentEnd } from "./tcp_window_start.ts";
 import { TimeoutIndex } from "./timeouts.ts";
 
 /** The flow has been removed; the packet opens a new one, or none. */
 export const TRACK_REOPEN = -1;
-
-/** What `decide` may answer besides a state. */
-const Decision = { STATE: 0x0f, SKIP_WINDOW: 0x10, PASS: 0x20, INVALID: 0x40, REOPEN: 0x80 } as const;
 
 const STATE_SHIFT = 8;
 const STATE_MASK = 0xff << STATE_SHIFT;
@@ -108,8 +98,9 @@ export class TcpTracker {
     if (kind < 0) return Stop.INVALID_STATE;
     const state = (words[base + FlowWord.STATUS] & STATE_MASK) >>> STATE_SHIFT;
     let next = transition(direction, kind, state);
-    if (next !== state || kind !== SegmentKind.ACK) {
-      next = this.decide(memory, frame, base, direction, kind, state, next);
+    // Nearly all segments are acknowledgements in ESTABLISHED, about which there is nothing to decide.
+    if (kind !== SegmentKind.ACK || next !== TcpState.ESTABLISHED) {
+      next = decide(words, base, memory, frame, direction, kind, state, next);
       if (next > Decision.STATE) {
         if ((next & Decision.SKIP_WINDOW) === 0) return this.conclude(flow, direction, next);
         return this.settle(flow, direction, kind, state, next & Decision.STATE, now);
@@ -134,119 +125,6 @@ export class TcpTracker {
   private pass(base: number, direction: number): number {
     if (direction === Direction.REPLY) this.words[base + FlowWord.STATUS] |= FlowFlag.SEEN_REPLY;
     return Stop.CONTINUE;
-  }
-
-  /** Where the table's answer is not the whole answer: a state, perhaps with SKIP_WINDOW, or another `Decision`. */
-  private decide(
-    memory: DataView,
-    frame: Frame,
-    base: number,
-    direction: number,
-    kind: number,
-    state: number,
-    next: number,
-  ): number {
-    const words = this.words;
-    const detail = words[base + FlowWord.TCP_DETAIL];
-    switch (next) {
-      case TcpState.SYN_SENT:
-        if (state < TcpState.TIME_WAIT) return next;
-        if (isOver(detail, direction)) return Decision.REOPEN;
-        return this.letThrough(memory, frame, base, direction, kind, state);
-      case Transition.IGNORE:
-        return this.letThrough(memory, frame, base, direction, kind, state);
-      case Transition.INVALID:
-        return Decision.INVALID;
-      case TcpState.TIME_WAIT:
-        if (!isChallengeAck(detail, direction, kind, state)) return next;
-        words[base + FlowWord.TCP_DETAIL] = detail & ~TcpDetail.CHALLENGE_EXPECTED;
-        return Decision.PASS;
-      case TcpState.SYN_SENT2:
-        words[base + FlowWord.TCP_DETAIL] = detail | TcpDetail.SIMULTANEOUS;
-        return next;
-      case TcpState.SYN_RECV:
-        // In a simultaneous open the answer to the second SYN/ACK is the last step.
-        if (direction === Direction.REPLY && kind === SegmentKind.ACK && (detail & TcpDetail.SIMULTANEOUS) !== 0) {
-          return TcpState.ESTABLISHED;
-        }
-        return next;
-      case TcpState.CLOSE:
-        return kind === SegmentKind.RST ? this.judgeReset(memory, frame, base, direction, state) : next;
-      default:
-        return next;
-    }
-  }
-
-  /** A segment of which the tracker cannot say whether the hosts take it. Notes it, to believe a SYN/ACK or RST. */
-  private letThrough(
-    memory: DataView,
-    frame: Frame,
-    base: number,
-    direction: number,
-    kind: number,
-    state: number,
-  ): number {
-    const words = this.words;
-    let detail = words[base + FlowWord.TCP_DETAIL];
-    const ack = memory.getInt32(frame.l4 + 8);
-    const answersSyn =
-      kind === SegmentKind.SYN_ACK && lastKind(detail) === SegmentKind.SYN && lastDirection(detail) !== direction;
-    if (answersSyn && ack === words[base + FlowWord.TCP_LAST_END]) {
-      resynchronise(words, base, direction);
-      return TcpState.SYN_RECV;
-    }
-    detail = withLast(detail, direction, kind);
-    words[base + FlowWord.TCP_LAST_END] = segmentEnd(memory, frame);
-    words[base + FlowWord.TCP_LAST_WINDOW] = memory.getUint16(frame.l4 + 14) << 16;
-    if (kind === SegmentKind.SYN && direction === Direction.ORIGINAL) {
-      detail &= ~(TcpDetail.LAST_SCALE | TcpDetail.LAST_SACK_PERMITTED | TcpDetail.SIMULTANEOUS);
-      detail &= ~TcpDetail.CHALLENGE_EXPECTED;
-      const options = synOptions(memory, frame);
-      if (options > 0) {
-        detail |= (options & TcpDetail.SCALE) << LAST_SCALE_SHIFT;
-        if ((options & SACK_OPTION) !== 0) detail |= TcpDetail.LAST_SACK_PERMITTED;
-      }
-      if (state === TcpState.LAST_ACK) detail |= TcpDetail.CHALLENGE_EXPECTED;
-    }
-    // Perhaps a challenge to the SYN. The reply direction has acknowledged nothing in SYN_SENT: its word is free.
-    if (state === TcpState.SYN_SENT && kind === SegmentKind.ACK) words[base + FlowWord.REPLY_TCP_MAX_ACK] = ack;
-    words[base + FlowWord.TCP_DETAIL] = detail;
-    return Decision.PASS;
-  }
-
-  /** A RST counts when its number is one that the other side expects (RFC 5961 3.2), or answers what was let through. */
-  private judgeReset(memory: DataView, frame: Frame, base: number, direction: number, state: number): number {
-    // The hosts may be in a new connection with the same ports, of which the tracker knows nothing.
-    if (isClosing(state)) return TcpState.CLOSE | Decision.SKIP_WINDOW;
-    const words = this.words;
-    const status = words[base + FlowWord.STATUS];
-    const detail = words[base + FlowWord.TCP_DETAIL];
-    const last = lastKind(detail);
-    const seq = memory.getInt32(frame.l4 + 4);
-    let next: number = TcpState.CLOSE;
-    if ((detail & (TcpDetail.ACK_SEEN << (1 - direction))) !== 0 && last !== SegmentKind.SYN) {
-      const isEstablished = state === TcpState.ESTABLISHED && (status & FlowFlag.ASSURED) !== 0;
-      if (seq === 0 && !isEstablished) return next;
-      const beyond = (seq - words[base + FlowWord.TCP_MAX_ACK + 1 - direction]) | 0;
-      if (beyond < 0) return Decision.INVALID;
-      if (beyond === 0 || !isEstablished) return next;
-      const followsData = last === SegmentKind.ACK && lastDirection(detail) === direction;
-      if (followsData && seq === words[base + FlowWord.TCP_LAST_END]) return next;
-      // The receiver answers with a challenge ACK: until it does, nothing is over.
-      next = state;
-    }
-    const mayAnswer =
-      (last === SegmentKind.SYN && (status & FlowFlag.SEEN_REPLY) !== 0) ||
-      (last === SegmentKind.ACK && (status & FlowFlag.ASSURED) === 0);
-    if (mayAnswer && memory.getInt32(frame.l4 + 8) === words[base + FlowWord.TCP_LAST_END]) {
-      return next | Decision.SKIP_WINDOW;
-    }
-    const answersChallenge =
-      state === TcpState.SYN_SENT &&
-      last === SegmentKind.ACK &&
-      lastDirection(detail) === Direction.REPLY &&
-      seq === words[base + FlowWord.REPLY_TCP_MAX_ACK];
-    return answersChallenge ? next | Decision.SKIP_WINDOW : next;
   }
 
   /** The segment counts: state, flags and deadline. */
@@ -322,21 +200,4 @@ export class TcpTracker {
     const limit = this.milliseconds[TimeoutIndex.UNACKNOWLEDGED];
     if (left >= SHORT_ENOUGH_MS && left > limit) this.table.hasten(flow, (now + limit) | 0);
   }
-}
-
-/** The connection has been closed or reset by this side: a SYN begins a new one (RFC 9293 3.6.1). */
-function isOver(detail: number, direction: number): boolean {
-  if ((detail & TcpDetail.CLOSE_BEGUN) !== 0) return true;
-  return lastDirection(detail) === direction && lastKind(detail) === SegmentKind.RST;
-}
-
-/** An ACK in LAST_ACK that answers a stray SYN does not acknowledge the FIN (RFC 5961 4.2). */
-function isChallengeAck(detail: number, direction: number, kind: number, state: number): boolean {
-  return (
-    state === TcpState.LAST_ACK &&
-    kind === SegmentKind.ACK &&
-    lastDirection(detail) !== direction &&
-    lastKind(detail) === SegmentKind.SYN &&
-    (detail & TcpDetail.CHALLENGE_EXPECTED) !== 0
-  );
 }
