@@ -46,9 +46,7 @@ function learnNeighbour(
 ): void {
   const { neighbours, now } = router;
   const before = neighbours.generation;
-  const neighbour = mayAdd
-    ? neighbours.obtain(ingress.index, address, now)
-    : neighbours.find(ingress.index, address);
+  const neighbour = mayAdd ? neighbours.obtain(ingress.index, address, now) : neighbours.find(ingress.index, address);
   if (neighbours.generation !== before) router.raiseGeneration();
   if (neighbour < 0) return;
   neighbours.confirm(neighbour, macHigh, macLow, now);

@@ -23,6 +23,12 @@ export const COUNTER_NAMES = [
   "ownFramesDropped",
   /** Bytes copied between slots: segmentation, fragmentation and quotes only, never a frame that passes. */
   "bytesCopied",
+  "datagramsReassembled",
+  /** Datagrams given up because a fragment did not come in time. */
+  "reassembliesExpired",
+  "fragmentsSent",
+  /** Fragmented packets that left incomplete, for want of slots. */
+  "fragmentsLost",
   "stationsMoved",
   "stationsOverflowed",
 ] as const;

@@ -9,8 +9,9 @@ import { EtherType } from "../packet/ethernet.ts";
 import type { Frame } from "../packet/frame.ts";
 import { Stop } from "../packet/stop_reasons.ts";
 import { Counter } from "./counters.ts";
+import { sendFragments } from "./fragmentation.ts";
 import type { Interface } from "./interfaces.ts";
-import { FLOOD, chooseEgress, resolveNextHop } from "./next_hop.ts";
+import { chooseEgress, FLOOD, resolveNextHop } from "./next_hop.ts";
 import { leave } from "./pipeline.ts";
 import { refuse } from "./refuse.ts";
 import type { Router } from "./router.ts";
@@ -20,9 +21,12 @@ import { findFlow } from "./track.ts";
 
 /** Ends the walk of a frame with the reason why it stopped. */
 export function dispose(router: Router, frame: Frame, stop: number): void {
-  if (stop === Stop.ROUTED || stop === Stop.SWITCHED) {
+  if (stop === Stop.ROUTED) {
     count(router, frame, stop);
-    send(router, frame, stop === Stop.SWITCHED);
+    sendRouted(router, frame);
+  } else if (stop === Stop.SWITCHED) {
+    count(router, frame, stop);
+    send(router, frame, true);
   } else if (frame.flood !== 0 || stop === Stop.FLOODED) {
     // A group frame of a network goes to its other ports, whatever the router made of its own copy.
     count(router, frame, Stop.FLOODED);
@@ -31,7 +35,7 @@ export function dispose(router: Router, frame: Frame, stop: number): void {
     count(router, frame, stop);
   } else {
     count(router, frame, stop);
-    if (stop > Stop.PARKED) refuse(router, frame, stop);
+    if (stop > Stop.FRAGMENT_HELD) refuse(router, frame, stop);
     router.arena.release(frame.slot);
   }
 }
@@ -39,12 +43,25 @@ export function dispose(router: Router, frame: Frame, stop: number): void {
 /** Stops are those of received frames; a frame of the router's own counts only when it is lost. */
 function count(router: Router, frame: Frame, stop: number): void {
   if (frame.own === 0) router.counters.stops[stop]++;
-  else if (stop > Stop.PARKED) router.count(Counter.ownFramesDropped);
+  else if (stop > Stop.FRAGMENT_HELD) router.count(Counter.ownFramesDropped);
 }
 
 function send(router: Router, frame: Frame, isSwitched: boolean): void {
   if (frame.egressPort === FLOOD) flood(router, frame, frame.egressInterface, isSwitched ? frame.ingressPort : -1);
   else router.transmit(frame.slot, frame.egressPort);
+}
+
+function sendPiece(router: Router, piece: Frame): void {
+  send(router, piece, false);
+}
+
+function sendRouted(router: Router, frame: Frame): void {
+  if (frame.fragmentTo === 0) {
+    send(router, frame, false);
+  } else {
+    sendFragments(router, frame, sendPiece);
+    router.arena.release(frame.slot);
+  }
 }
 
 /** One slot to every port of an interface but one; each port holds a reference. */
@@ -79,6 +96,8 @@ function routeOwn(router: Router, frame: Frame): number {
   frame.neighbour = neighbours.obtain(route.interface, route.via === 0 ? frame.destination : route.via, router.now);
   if (neighbours.generation !== before) router.raiseGeneration();
   if (frame.neighbour < 0) return Stop.NEIGHBOUR_TABLE_FULL;
+  const { mtu } = router.interfaces[route.interface] as Interface;
+  frame.fragmentTo = frame.end - frame.ip > mtu ? mtu : 0;
   let stop = resolveNextHop(router, frame);
   if (stop !== Stop.CONTINUE) return stop;
   stop = chooseEgress(router, frame);

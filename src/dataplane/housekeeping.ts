@@ -48,6 +48,7 @@ export class Housekeeping {
     macs.expire(now, STATIONS_PER_SWEEP);
     if (((now - this.neighboursAt) | 0) < 0) return;
     this.neighboursAt = (now + NEIGHBOUR_INTERVAL_MS) | 0;
+    router.counters.values[Counter.reassembliesExpired] += router.fragments.expire(now);
     const before = neighbours.generation;
     neighbours.tick(now, this.events);
     if (neighbours.generation !== before) router.raiseGeneration();

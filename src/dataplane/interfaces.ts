@@ -2,8 +2,9 @@
  * The router's L3 interfaces and its ports, as the dataplane holds them: made from the plan, read per packet. One
  * object of one shape for each; a plan that changes makes new ones between two bursts.
  */
-import { parseMac } from "../packet/mac_address.ts";
+
 import { prefixMask } from "../packet/ipv4_address.ts";
+import { parseMac } from "../packet/mac_address.ts";
 import type { InterfacePlan, PortPlan } from "./plan.ts";
 
 export class Interface {

@@ -1,19 +1,44 @@
 /** Limits: time to live (RFC 1812 5.3.1) and the egress MTU (5.2.6, RFC 1191). */
+
+import type { Frame } from "../packet/frame.ts";
+import { Fragment, fragmentField, Protocol, timeToLive } from "../packet/ipv4.ts";
+import { Stop } from "../packet/stop_reasons.ts";
 import { dataOffset } from "../packet/tcp.ts";
 import { UDP_HEADER_BYTES } from "../packet/udp.ts";
-import type { Frame } from "../packet/frame.ts";
-import { Protocol, timeToLive } from "../packet/ipv4.ts";
-import { Stop } from "../packet/stop_reasons.ts";
 import type { Interface } from "./interfaces.ts";
 import type { Router } from "./router.ts";
 
 export function limits(router: Router, frame: Frame): number {
   if (timeToLive(router.memory, frame.ip) <= 1) return Stop.TTL_EXCEEDED;
+  frame.fragmentTo = 0;
   const mtu = (router.interfaces[frame.egressInterface] as Interface).mtu;
-  if (frame.end - frame.ip <= mtu) return Stop.CONTINUE;
+  const isWhole = frame.largestFragment === 0;
+  if (frame.end - frame.ip <= mtu && isWhole) return Stop.CONTINUE;
   if (frame.gsoSize !== 0 && segmentBytes(router.memory, frame) <= mtu) return Stop.CONTINUE;
+  return isWhole ? cut(router, frame, mtu) : cutAgain(router, frame, mtu);
+}
+
+/** A packet that came whole is cut where it may be. A super-frame is not ours to cut. */
+function cut(router: Router, frame: Frame, mtu: number): number {
+  const mayCut = (fragmentField(router.memory, frame.ip) & Fragment.DONT) === 0 && frame.gsoSize === 0;
+  if (mayCut) {
+    frame.fragmentTo = mtu;
+    return Stop.CONTINUE;
+  }
   frame.nextHopMtu = mtu;
   return Stop.MTU_EXCEEDED;
+}
+
+/** A datagram that came in fragments leaves in fragments no larger; with DF set they must have fitted as they came. */
+function cutAgain(router: Router, frame: Frame, mtu: number): number {
+  const largest = frame.largestFragment;
+  if (largest > mtu && (fragmentField(router.memory, frame.ip) & Fragment.DONT) !== 0) {
+    frame.nextHopMtu = mtu;
+    return Stop.MTU_EXCEEDED;
+  }
+  const limit = largest < mtu ? largest : mtu;
+  if (frame.end - frame.ip > limit) frame.fragmentTo = limit;
+  return Stop.CONTINUE;
 }
 
 /** Length of the largest IPv4 packet that a super-frame will be cut into. */

@@ -3,10 +3,11 @@
  * back to the event loop: it blocks in the addon, and takes commands between two bursts. When the control process is
  * gone, it ends, and with it the devices that only it still holds.
  */
-import { closeSync } from "node:fs";
+
 import { randomFillSync } from "node:crypto";
+import { closeSync } from "node:fs";
 import { Channel } from "../io/channel.ts";
-import { type Engine, type EngineMemory, EngineState, PortCounter, PortKind, native } from "../io/native.ts";
+import { type Engine, type EngineMemory, EngineState, native, PortCounter, PortKind } from "../io/native.ts";
 import type { FrameIo } from "../io/port.ts";
 import { Arena, SLOT_BYTES } from "../packet/arena.ts";
 import { BURST_FRAMES, Loop } from "./loop.ts";
@@ -121,7 +122,11 @@ class Dataplane {
         return router.apply(request.plan);
       case "add-port":
         router.addPort(request.port);
-        this.engine.addPort(request.port.index, descriptors[0], request.kind === "tap" ? PortKind.TAP : PortKind.PACKET);
+        this.engine.addPort(
+          request.port.index,
+          descriptors[0],
+          request.kind === "tap" ? PortKind.TAP : PortKind.PACKET,
+        );
         this.portDescriptors.set(request.port.index, descriptors[0]);
         return undefined;
       case "remove-port":

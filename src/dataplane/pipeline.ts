@@ -6,12 +6,13 @@
  * frame stops. No byte of a frame changes before `translate`: until then every decision about it has been made, an
  * error can quote it as it came, and a wait for ARP can park it. Only `dispose` sends, counts and frees.
  */
-import { translateFrame } from "./translation.ts";
-import { parse, parseIpv4 } from "../packet/parse.ts";
+
 import { EtherType } from "../packet/ethernet.ts";
 import type { Frame } from "../packet/frame.ts";
+import { parse, parseIpv4 } from "../packet/parse.ts";
 import { Stop } from "../packet/stop_reasons.ts";
 import { receiveArp } from "./arp.ts";
+import { Counter } from "./counters.ts";
 import { dispose, sendOwnFrames } from "./dispose.ts";
 import { limits } from "./limits.ts";
 import { chooseEgress, resolveNextHop } from "./next_hop.ts";
@@ -20,6 +21,7 @@ import { screen } from "./screen.ts";
 import { stamp } from "./stamp.ts";
 import { learn, switchFrame } from "./switching.ts";
 import { findFlow, track } from "./track.ts";
+import { translateFrame } from "./translation.ts";
 
 const stops = new Int32Array(BURST_LIMIT);
 
@@ -38,7 +40,24 @@ export function runBurst(router: Router, count: number): void {
     const frame = router.frames[receivedSlot[i]];
     dispose(router, frame, stops[i] === Stop.CONTINUE ? depart(router, frame) : stops[i]);
   }
+  if (router.reassembled.length > 0) runReassembled(router);
   sendOwnFrames(router);
+}
+
+/** Datagrams that are whole now take the rest of the walk as one frame each. */
+function runReassembled(router: Router): void {
+  for (const slot of router.reassembled) {
+    const frame = router.frames[slot];
+    let stop = parseIpv4(router.memory, frame);
+    if (stop === Stop.CONTINUE) stop = screen(router, frame);
+    if (stop === Stop.CONTINUE) {
+      findFlow(router, frame);
+      stop = depart(router, frame);
+    }
+    router.count(Counter.datagramsReassembled);
+    dispose(router, frame, stop);
+  }
+  router.reassembled.length = 0;
 }
 
 function begin(router: Router, frame: Frame, port: number): void {
@@ -47,6 +66,7 @@ function begin(router: Router, frame: Frame, port: number): void {
   frame.length = router.arena.slotLength[frame.slot];
   frame.flood = 0;
   frame.own = 0;
+  frame.largestFragment = 0;
   frame.reference = -1;
   frame.rule = -1;
   router.arena.adopt(frame.slot);

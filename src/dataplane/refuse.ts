@@ -8,7 +8,7 @@ import { RejectWith } from "../filter/rule.ts";
 import { pseudoHeaderSum, sumBytes } from "../packet/checksum.ts";
 import { ETHERNET_HEADER_BYTES, EtherType, isGroupMac, setEtherType } from "../packet/ethernet.ts";
 import type { Frame } from "../packet/frame.ts";
-import { ICMP_HEADER_BYTES, IcmpType, UnreachableCode, isError } from "../packet/icmp.ts";
+import { ICMP_HEADER_BYTES, IcmpType, isError, UnreachableCode } from "../packet/icmp.ts";
 import * as ipv4 from "../packet/ipv4.ts";
 import { STOP_REASONS, Stop } from "../packet/stop_reasons.ts";
 import * as tcp from "../packet/tcp.ts";
@@ -102,13 +102,7 @@ export function sendReset(router: Router, frame: Frame): void {
  * Takes a slot and writes the Ethernet type and IPv4 header of an answer to `frame`'s source. An answer to a packet
  * for the router comes from the address that was asked, any other from the ingress interface's.
  */
-function startAnswer(
-  router: Router,
-  frame: Frame,
-  protocol: number,
-  tos: number,
-  length: number,
-): Frame | undefined {
+function startAnswer(router: Router, frame: Frame, protocol: number, tos: number, length: number): Frame | undefined {
   const slot = router.arena.take();
   if (slot < 0) {
     router.count(Counter.ownFramesDropped);

@@ -2,7 +2,7 @@
  * ICMP errors: RELATED to the flow that they quote, and translated with it, or unrelated. They neither refresh nor
  * end the flow (RFC 5508 REQ-6), and meet the forward chain each time.
  */
-import { FLOW_SHIFT, FlowFlag, FlowWord, ANY_NAT } from "../conntrack/flow_layout.ts";
+import { ANY_NAT, FLOW_SHIFT, FlowFlag, FlowWord } from "../conntrack/flow_layout.ts";
 import type { FlowId } from "../conntrack/flow_table.ts";
 import { StateBit } from "../filter/rule.ts";
 import { findQuotedFlow, isUntranslatable, translatedDestination } from "../nat/icmp_errors.ts";

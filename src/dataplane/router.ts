@@ -8,6 +8,7 @@
 import { MacTable } from "../bridge/mac_table.ts";
 import { FLOW_SHIFT, FlowFlag, FlowWord } from "../conntrack/flow_layout.ts";
 import { type FlowId, FlowTable } from "../conntrack/flow_table.ts";
+import { Fragments } from "../conntrack/fragments.ts";
 import { Timeouts } from "../conntrack/timeouts.ts";
 import { Tracker } from "../conntrack/tracker.ts";
 import { CompiledChain } from "../filter/compiled_chain.ts";
@@ -42,6 +43,9 @@ export interface RouterOptions {
 /** Burst positions are bounded by this. */
 export const BURST_LIMIT = 256;
 
+/** Datagrams that may be put together from fragments at once. */
+const MAX_REASSEMBLIES = 256;
+
 export class Router {
   readonly arena: Arena;
   readonly memory: DataView;
@@ -56,6 +60,9 @@ export class Router {
   readonly tracker: Tracker;
   readonly sourceNat: SourceNat;
   readonly icmpLimiter: IcmpLimiter;
+  readonly fragments: Fragments;
+  /** Slots of the datagrams that this burst has completed. */
+  readonly reassembled: number[] = [];
   /** The one key that is filled anew for each question to a chain. */
   readonly filterKey = new FilterKey();
 
@@ -91,6 +98,7 @@ export class Router {
     this.flows = new FlowTable(memory, limits.flows, random());
     this.tracker = new Tracker(this.flows, new Timeouts(), { liberal: false, loose: true });
     this.sourceNat = new SourceNat(this.flows, random);
+    this.fragments = new Fragments(arena, Math.min(MAX_REASSEMBLIES, arena.slotCount >> 3), random());
     this.icmpLimiter = new IcmpLimiter(options.now, random());
     this.flows.onRemove = (flow) => this.sourceNat.forget(flow);
     this.routes = new Routes([], []);

@@ -5,7 +5,16 @@ import { formatAddress } from "../packet/ipv4_address.ts";
 import { formatMac } from "../packet/mac_address.ts";
 import { STOP_REASONS } from "../packet/stop_reasons.ts";
 import { NeighbourState } from "../routing/neighbours.ts";
-import type { DropRow, FdbRow, NeighbourRow, PortRow, RuleCounters, RulesResult, ShowTable, StatsResult } from "./messages.ts";
+import type {
+  DropRow,
+  FdbRow,
+  NeighbourRow,
+  PortRow,
+  RuleCounters,
+  RulesResult,
+  ShowTable,
+  StatsResult,
+} from "./messages.ts";
 import type { Router } from "./router.ts";
 
 export function show(router: Router, table: ShowTable, portCounters: Float64Array): unknown {

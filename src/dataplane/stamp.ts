@@ -9,13 +9,6 @@ export function stamp(router: Router, frame: Frame): void {
   const { neighbours, memory } = router;
   const egress = router.interfaces[frame.egressInterface] as Interface;
   const neighbour = frame.neighbour;
-  setMacs(
-    memory,
-    frame.at,
-    neighbours.macHigh[neighbour],
-    neighbours.macLow[neighbour],
-    egress.macHigh,
-    egress.macLow,
-  );
+  setMacs(memory, frame.at, neighbours.macHigh[neighbour], neighbours.macLow[neighbour], egress.macHigh, egress.macLow);
   if (frame.own === 0) decrementTtl(memory, frame.ip);
 }

@@ -20,14 +20,7 @@ import type { Router } from "./router.ts";
 /** The look-up, made for a whole burst before the first frame of it goes on. */
 export function findFlow(router: Router, frame: Frame): void {
   const flows = router.flows;
-  frame.reference = flows.lookup(
-    frame.hash,
-    frame.source,
-    frame.destination,
-    frame.ports,
-    frame.protocol,
-    router.now,
-  );
+  frame.reference = flows.lookup(frame.hash, frame.source, frame.destination, frame.ports, frame.protocol, router.now);
   frame.tableVersion = flows.version;
 }
 

@@ -1,9 +1,9 @@
 /** Translate: the stage that picks the translation body for what the packet is. */
 import { ANY_NAT, FLOW_SHIFT, FlowWord } from "../conntrack/flow_layout.ts";
 import type { FlowId } from "../conntrack/flow_table.ts";
+import { StateBit } from "../filter/rule.ts";
 import { translateError } from "../nat/icmp_errors.ts";
 import { translate } from "../nat/translate.ts";
-import { StateBit } from "../filter/rule.ts";
 import type { Frame } from "../packet/frame.ts";
 import type { Router } from "./router.ts";
 

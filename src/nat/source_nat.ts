@@ -82,14 +82,7 @@ export class SourceNat {
     return this.sources.size;
   }
 
-  private choose(
-    base: number,
-    protocol: number,
-    source: number,
-    address: number,
-    ports: number,
-    now: number,
-  ): number {
+  private choose(base: number, protocol: number, source: number, address: number, ports: number, now: number): number {
     const original = sourceIdent(ports);
     if (!hasIdent(protocol)) return this.isFree(base, protocol, 0, now) ? 0 : -1;
     if (source !== address) {

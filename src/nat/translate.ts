@@ -23,9 +23,7 @@ export function prepareTranslation(table: FlowTable, flow: FlowId): void {
   for (let direction = 0; direction < 2; direction++) {
     const own = base + direction * TUPLE_WORDS;
     const other = base + (1 - direction) * TUPLE_WORDS;
-    const addresses = fold(
-      wordDifference(words[own], words[other + 1]) + wordDifference(words[own + 1], words[other]),
-    );
+    const addresses = fold(wordDifference(words[own], words[other + 1]) + wordDifference(words[own + 1], words[other]));
     const ports = words[own + 2];
     const target = invertPorts(protocol, words[other + 2]);
     const both =

@@ -37,6 +37,8 @@ export class Frame {
   ports = 0;
   /** Fragment offset and more-fragments bit as in the header (low 14 bits, DF cleared); 0 for a whole datagram. */
   fragment = 0;
+  /** Bytes of the largest fragment (IPv4 packet) that this datagram was put together from; 0 when it came whole. */
+  largestFragment = 0;
 
   // Set by `track`.
   hash = 0;
@@ -64,6 +66,8 @@ export class Frame {
   rejectWith = 0;
   /** MTU of the next hop, for "fragmentation needed". */
   nextHopMtu = 0;
+  /** Largest IPv4 packet that this one is to be cut into; 0 when it leaves whole. */
+  fragmentTo = 0;
   /** Next frame parked on the same neighbour, -1 for the last. */
   nextParked = -1;
 

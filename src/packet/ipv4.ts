@@ -75,6 +75,11 @@ export function isHeaderChecksumValid(memory: DataView, at: number, length: numb
   return sumBytes(memory, at, length, 0) === 0xffff;
 }
 
+/** What the checksum field of a header, in which it is 0 now, must hold. */
+export function computeHeaderChecksum(memory: DataView, at: number, length: number): number {
+  return ~sumBytes(memory, at, length, 0) & 0xffff;
+}
+
 /** Puts new addresses in place; `difference` is theirs (RFC 1624). */
 export function rewriteAddresses(
   memory: DataView,

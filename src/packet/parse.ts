@@ -85,8 +85,7 @@ function parseL4(memory: DataView, frame: Frame): number {
 function checkOffload(memory: DataView, frame: Frame, checksumOffset: number): number {
   if (frame.vnetFlags === 0 && frame.gsoType === vnet.GsoType.NONE) return Stop.CONTINUE;
   const at = frame.at;
-  const isOurs =
-    vnet.checksumStart(memory, at) === frame.l4 - at && vnet.checksumOffset(memory, at) === checksumOffset;
+  const isOurs = vnet.checksumStart(memory, at) === frame.l4 - at && vnet.checksumOffset(memory, at) === checksumOffset;
   if ((frame.vnetFlags & vnet.VnetFlag.NEEDS_CSUM) !== 0 && !isOurs) frame.vnetFlags = vnet.VnetFlag.DATA_VALID;
   if (frame.gsoType === vnet.GsoType.NONE) return Stop.CONTINUE;
   const isTcp = frame.protocol === ipv4.Protocol.TCP;

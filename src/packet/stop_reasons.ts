@@ -31,6 +31,7 @@ export const STOP_REASONS: readonly Reason[] = [
   done("routed", "forwarded to another interface"),
   done("local", "taken by the router itself"),
   done("parked", "waits until its next hop's hardware address is known"),
+  done("fragment-held", "copied into the datagram that it is a fragment of"),
 
   dropped("frame-truncated", "shorter than an Ethernet header"),
   dropped("offload-malformed", "the offload header does not fit the packet"),
@@ -55,7 +56,7 @@ export const STOP_REASONS: readonly Reason[] = [
   dropped("l2-broadcast", "unicast packet in a broadcast or multicast frame"),
   dropped("multicast", "multicast is not routed"),
   dropped("directed-broadcast", "broadcast of a connected subnet, not forwarded"),
-  dropped("fragment", "the rest of the fragmented datagram is missing, overlaps or is too much to hold"),
+  dropped("fragment", "a fragment that is malformed, a duplicate, overlaps another, or is too much to hold"),
 
   dropped("invalid-state", "conntrack has no flow that this packet could belong to, or open"),
   dropped("icmp-error-unrelated", "the ICMP error quotes no packet of a known flow"),
@@ -87,6 +88,7 @@ export const Stop = {
   ROUTED: code("routed"),
   LOCAL: code("local"),
   PARKED: code("parked"),
+  FRAGMENT_HELD: code("fragment-held"),
   FRAME_TRUNCATED: code("frame-truncated"),
   OFFLOAD_MALFORMED: code("offload-malformed"),
   SOURCE_MAC_INVALID: code("source-mac-invalid"),

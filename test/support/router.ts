@@ -1,0 +1,149 @@
+/** A whole router in memory, with a manual clock and a seeded generator. */
+import { Loop } from "../../src/dataplane/loop.ts";
+import type { InterfacePlan, LimitsPlan, PortPlan, RouterPlan } from "../../src/dataplane/plan.ts";
+import { Router } from "../../src/dataplane/router.ts";
+import { Action } from "../../src/filter/rule.ts";
+import { MemoryIo, type SentFrame } from "../../src/io/memory_port.ts";
+import { Arena, SLOT_BYTES } from "../../src/packet/arena.ts";
+import { type ArpFields, arp, type Decoded, decode, ethernet, word } from "./frames.ts";
+
+export const GATEWAY_MAC = "02:00:00:00:01:01";
+export const UPLINK_MAC = "02:00:00:00:02:01";
+export const C1_MAC = "02:00:00:00:00:02";
+export const C2_MAC = "02:00:00:00:00:03";
+export const SERVER_MAC = "02:00:00:00:00:99";
+export const BROADCAST = "ff:ff:ff:ff:ff:ff";
+
+/** Ports of the default plan. */
+export const Port = { C1: 0, C2: 1, WAN: 2 } as const;
+
+const INTERFACES: InterfacePlan[] = [
+  {
+    index: 0,
+    name: "lab",
+    kind: "network",
+    address: word("10.55.66.1"),
+    prefixLength: 24,
+    mac: GATEWAY_MAC,
+    mtu: 1500,
+  },
+  { index: 1, name: "wan", kind: "uplink", address: word("203.0.113.1"), prefixLength: 24, mac: UPLINK_MAC, mtu: 1500 },
+];
+
+const PORTS: PortPlan[] = [
+  { index: Port.C1, name: "c1", interface: 0 },
+  { index: Port.C2, name: "c2", interface: 0 },
+  { index: Port.WAN, name: "wan", interface: 1 },
+];
+
+/** One network of two containers, one uplink with a default route over 203.0.113.2, MASQUERADE, all accepted. */
+export function defaultPlan(): RouterPlan {
+  return {
+    interfaces: INTERFACES.map((each) => ({ ...each })),
+    ports: PORTS.map((each) => ({ ...each })),
+    routes: [{ to: { address: 0, length: 0 }, interface: 1, via: word("203.0.113.2") }],
+    masquerade: [{ from: { address: word("10.55.66.0"), length: 24 }, out: 1 }],
+    forward: { policy: Action.ACCEPT, rules: [] },
+    input: { policy: Action.ACCEPT, rules: [] },
+    macAgeingSeconds: 300,
+  };
+}
+
+/** A seeded generator of 32-bit words (mulberry32). */
+export function seededRandom(seed: number): () => number {
+  let state = seed | 0;
+  return () => {
+    state = (state + 0x6d2b79f5) | 0;
+    let t = Math.imul(state ^ (state >>> 15), 1 | state);
+    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t;
+    return t ^ (t >>> 14);
+  };
+}
+
+export interface Out extends Decoded {
+  port: number;
+  bytes: Uint8Array;
+  vnetHeader: Uint8Array;
+}
+
+export class TestRouter {
+  readonly arena: Arena;
+  readonly io: MemoryIo;
+  readonly router: Router;
+  readonly loop: Loop;
+  now = 1_000;
+
+  constructor(plan: RouterPlan = defaultPlan(), limits: Partial<LimitsPlan> = {}, seed = 1, slots = 256) {
+    this.arena = new Arena(new ArrayBuffer(slots * SLOT_BYTES), slots);
+    this.io = new MemoryIo(this.arena);
+    this.router = new Router({
+      arena: this.arena,
+      io: this.io,
+      plan,
+      limits: { flows: 1024, macs: 256, neighbours: 64, ...limits },
+      random: seededRandom(seed),
+      now: this.now,
+      portLimit: 64,
+    });
+    for (const port of plan.ports) this.router.addPort(port);
+    this.loop = new Loop(this.router, () => this.now | 0);
+  }
+
+  /** Lets frames arrive as one burst and returns what comes out. */
+  send(port: number, ...frames: Uint8Array[]): Out[] {
+    for (const frame of frames) this.io.inject(port, frame);
+    return this.turn();
+  }
+
+  /** Runs the loop once, with what has been injected. */
+  turn(): Out[] {
+    this.loop.turn(0);
+    return this.io.takeSent().map(decodeSent);
+  }
+
+  /** Lets time pass, a tick of 100 ms at a time, and returns what the clock made come out. */
+  advance(milliseconds: number): Out[] {
+    const out: Out[] = [];
+    const end = this.now + milliseconds;
+    while (this.now < end) {
+      this.now = Math.min(end, this.now + 100);
+      out.push(...this.turn());
+    }
+    return out;
+  }
+
+  /** Makes the router know c1, c2 and the server, as their ARP requests for it do. */
+  introduce(): void {
+    this.arp(Port.C1, { operation: 1, senderMac: C1_MAC, sender: "10.55.66.2", target: "10.55.66.1" });
+    this.arp(Port.C2, { operation: 1, senderMac: C2_MAC, sender: "10.55.66.3", target: "10.55.66.1" });
+    this.arp(Port.WAN, { operation: 1, senderMac: SERVER_MAC, sender: "203.0.113.2", target: "203.0.113.1" });
+  }
+
+  arp(port: number, fields: Omit<ArpFields, "targetMac"> & { targetMac?: string }, destination = BROADCAST): Out[] {
+    const packet = arp({ targetMac: "00:00:00:00:00:00", ...fields });
+    return this.send(port, ethernet(destination, fields.senderMac, 0x0806, packet));
+  }
+
+  /** From c1 through the gateway. */
+  fromC1(packet: Uint8Array): Out[] {
+    return this.send(Port.C1, ethernet(GATEWAY_MAC, C1_MAC, 0x0800, packet));
+  }
+
+  fromC2(packet: Uint8Array): Out[] {
+    return this.send(Port.C2, ethernet(GATEWAY_MAC, C2_MAC, 0x0800, packet));
+  }
+
+  fromServer(packet: Uint8Array): Out[] {
+    return this.send(Port.WAN, ethernet(UPLINK_MAC, SERVER_MAC, 0x0800, packet));
+  }
+
+  /** How many frames stopped for a reason. */
+  stopped(name: string): number {
+    return this.router.counters.stopped(name);
+  }
+}
+
+function decodeSent(sent: SentFrame): Out {
+  const partial = (sent.vnetHeader[0] & 1) !== 0;
+  return { ...decode(sent.bytes, { partial }), port: sent.port, bytes: sent.bytes, vnetHeader: sent.vnetHeader };
+}
