@@ -125,7 +125,8 @@ function buildFrames(flows: number): Int32Array {
     memory.setUint16(at + 12, 0x0800);
     writeHeader(memory, at + 14, 0, FRAME_BYTES - 14, flow & 0xffff, 0x4000, 64, 17, source, SERVER);
     memory.setUint16(at + 34, 1024 + (flow & 0x3fff));
-    memory.setUint16(at + 36, 9);
+    // One destination port for each group of source ports: an address has 64 512 of them towards each peer.
+    memory.setUint16(at + 36, 9 + (flow >>> 14));
     memory.setUint16(at + 38, FRAME_BYTES - 34);
     memory.setUint16(at + 40, pseudoHeaderSum(source, SERVER, 17, FRAME_BYTES - 34));
   }

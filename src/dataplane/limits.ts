@@ -36,7 +36,7 @@ function cutAgain(router: Router, frame: Frame, mtu: number): number {
     frame.nextHopMtu = mtu;
     return Stop.MTU_EXCEEDED;
   }
-  const limit = largest < mtu ? largest : mtu;
+  const limit = Math.min(largest, mtu);
   if (frame.end - frame.ip > limit) frame.fragmentTo = limit;
   return Stop.CONTINUE;
 }

@@ -58,7 +58,7 @@ export function sendIcmpError(router: Router, frame: Frame, type: number, code: 
   }
   const packet = frame.end - frame.ip;
   const most = LARGEST_ERROR_BYTES - ipv4.IPV4_HEADER_BYTES - ICMP_HEADER_BYTES;
-  const quoted = packet < most ? packet : most;
+  const quoted = Math.min(packet, most);
   const length = ipv4.IPV4_HEADER_BYTES + ICMP_HEADER_BYTES + quoted;
   const answer = startAnswer(router, frame, ipv4.Protocol.ICMP, ERROR_TOS, length);
   if (answer === undefined) return;

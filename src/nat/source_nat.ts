@@ -107,7 +107,7 @@ export class SourceNat {
       low = 600;
       size = 424;
     }
-    let tries = size < MAX_TRIES ? size : MAX_TRIES;
+    let tries = Math.min(size, MAX_TRIES);
     for (;;) {
       const start = (this.random() >>> 0) % size;
       for (let i = 0; i < tries; i++) {

@@ -44,7 +44,7 @@ describe("ARP", () => {
     router.send(Port.C1, arpFrame("01:00:5e:00:00:05", "10.55.66.2"));
     router.send(Port.WAN, arpFrame("01:00:5e:00:00:05", "203.0.113.2", UPLINK_MAC));
     router.arp(Port.WAN, { operation: 2, senderMac: SERVER_MAC, sender: "203.0.113.1", target: "203.0.113.1" });
-    expect(router.stopped("arp-spoofed")).toBe(2);
+    expect(router.stopped("arp-spoofed")).toBe(3);
     expect(router.router.neighbours.size).toBe(size);
     // The neighbour's good address has survived.
     const out = router.fromC1(udp({ source: "10.55.66.2", destination: "203.0.113.2" }, 4000, 53));

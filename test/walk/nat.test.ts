@@ -250,9 +250,11 @@ describe("ICMP errors of known flows", () => {
     expect(r.fromServer(icmp(back(), 3, 3, 0, other))).toEqual([]);
     expect(r.fromServer(icmp(back(), 3, 3, 0, quote.slice(0, 27)))).toEqual([]);
     expect(r.fromServer(icmp(back(), 3, 3, 0, new Uint8Array(0)))).toEqual([]);
-    // About c1's flow, but addressed to c2.
-    expect(r.fromServer(icmp({ source: SERVER, destination: C2 }, 3, 3, 0, quote))).toEqual([]);
-    expect(r.stopped("icmp-error-unrelated") + r.stopped("routed")).toBe(5);
+    expect(r.stopped("icmp-error-unrelated")).toBe(3);
+    // About c1's flow, but addressed to c2: it is not RELATED, and nothing of it is translated.
+    const [forged] = r.fromServer(icmp({ source: SERVER, destination: C2 }, 3, 3, 0, quote));
+    expect(forged).toMatchObject({ port: Port.C2, destination: C2 });
+    expect(decodeIpv4(forged.payload as Uint8Array)).toMatchObject({ source: WAN, sourcePort: 4000 });
   });
 });
 
