@@ -117,9 +117,9 @@ function judgeReset(
     // The receiver answers with a challenge ACK: until it does, nothing is over.
     next = state;
   }
-  const mayAnswer =
-    (last === SegmentKind.SYN && (status & FlowFlag.SEEN_REPLY) !== 0) ||
-    (last === SegmentKind.ACK && (status & FlowFlag.ASSURED) === 0);
+  const answersSyn =
+    last === SegmentKind.SYN && lastDirection(detail) !== direction && (status & FlowFlag.SEEN_REPLY) !== 0;
+  const mayAnswer = answersSyn || (last === SegmentKind.ACK && (status & FlowFlag.ASSURED) === 0);
   if (mayAnswer && memory.getInt32(frame.l4 + 8) === words[base + FlowWord.TCP_LAST_END]) {
     return next | Decision.SKIP_WINDOW;
   }
