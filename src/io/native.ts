@@ -124,8 +124,11 @@ export interface Native {
    * without it the TAP is made in the caller's namespace. `offload: false` turns all offloads off (a switch for tests).
    */
   openTap(options: { ifname: string; netns?: string; offload?: boolean }): TapDevice;
-  /** AF_PACKET socket bound to a device: promiscuous, outgoing frames ignored, vnet headers on. */
-  openPacketSocket(options: { device: string; netns?: string; vnetHeader?: boolean }): PacketSocket;
+  /**
+   * AF_PACKET socket bound to a device: promiscuous, outgoing frames ignored, vnet headers on. `outgoing: true` (for a
+   * capture) also receives what the device sends.
+   */
+  openPacketSocket(options: { device: string; netns?: string; vnetHeader?: boolean; outgoing?: boolean }): PacketSocket;
   /** Runs `body` with the calling thread in another network namespace (children it spawns inherit it), then returns. */
   inNamespace<T>(netns: string, body: () => T): T;
   /** Moves the calling thread for good (before any other thread exists). */
