@@ -57,6 +57,11 @@ export interface EngineMemory {
   /** Slots and ports that `transmit(n)` sends, in order. A slot may occur several times (flooding). */
   transmitSlot: Int32Array;
   transmitPort: Int32Array;
+  /**
+   * 0 for an entry that begins a frame; an entry with an offset appends what its slot holds from that byte of its
+   * frame on to the frame before it (gathered writes). Without the array every entry is a frame.
+   */
+  transmitOffset?: Int32Array;
   state: Int32Array;
   /** The errno that took each port out of service, 0 while it works. */
   portErrors: Int32Array;

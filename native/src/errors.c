@@ -1,0 +1,80 @@
+// Errors as Node's own: code is the errno's name, syscall the call that failed.
+#include "tapir.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+static const char *errno_name(int error) {
+  const char *name = strerrorname_np(error);
+  return name == NULL ? "EUNKNOWN" : name;
+}
+
+static napi_value make_error(napi_env env, const char *code, const char *message) {
+  napi_value code_value, message_value, error;
+  napi_create_string_utf8(env, code, NAPI_AUTO_LENGTH, &code_value);
+  napi_create_string_utf8(env, message, NAPI_AUTO_LENGTH, &message_value);
+  napi_create_error(env, code_value, message_value, &error);
+  return error;
+}
+
+napi_value throw_errno(napi_env env, int error, const char *syscall_name, const char *subject) {
+  char message[512];
+  snprintf(message, sizeof message, "%s: %s (%s, %s)", subject, strerror(error), errno_name(error), syscall_name);
+  napi_value value = make_error(env, errno_name(error), message);
+  set_int(env, value, "errno", error);
+  set_string(env, value, "syscall", syscall_name);
+  napi_throw(env, value);
+  return NULL;
+}
+
+napi_value throw_message(napi_env env, const char *code, const char *message) {
+  napi_throw(env, make_error(env, code, message));
+  return NULL;
+}
+
+bool get_string(napi_env env, napi_value value, char *buffer, size_t size) {
+  size_t length = 0;
+  if (napi_get_value_string_utf8(env, value, NULL, 0, &length) != napi_ok || length >= size) {
+    throw_message(env, "EINVAL", length >= size ? "a name or path is too long" : "a string was expected");
+    return false;
+  }
+  napi_get_value_string_utf8(env, value, buffer, size, &length);
+  if (strlen(buffer) != length) {
+    throw_message(env, "EINVAL", "a name or path holds a NUL byte");
+    return false;
+  }
+  return true;
+}
+
+bool get_int(napi_env env, napi_value value, int *result) {
+  if (napi_get_value_int32(env, value, result) == napi_ok) return true;
+  throw_message(env, "EINVAL", "a number was expected");
+  return false;
+}
+
+bool get_property(napi_env env, napi_value object, const char *name, napi_value *result) {
+  napi_valuetype type;
+  if (napi_get_named_property(env, object, name, result) != napi_ok) return false;
+  napi_typeof(env, *result, &type);
+  return type != napi_undefined && type != napi_null;
+}
+
+bool get_bool_property(napi_env env, napi_value object, const char *name, bool fallback) {
+  napi_value value;
+  bool result;
+  if (!get_property(env, object, name, &value)) return fallback;
+  return napi_get_value_bool(env, value, &result) == napi_ok ? result : fallback;
+}
+
+void set_int(napi_env env, napi_value object, const char *name, int64_t number) {
+  napi_value value;
+  napi_create_int64(env, number, &value);
+  napi_set_named_property(env, object, name, value);
+}
+
+void set_string(napi_env env, napi_value object, const char *name, const char *text) {
+  napi_value value;
+  napi_create_string_utf8(env, text, NAPI_AUTO_LENGTH, &value);
+  napi_set_named_property(env, object, name, value);
+}

@@ -1,0 +1,42 @@
+// The addon's parts, and what they share. No protocol logic lives here: frames are bytes with a length.
+#ifndef TAPIR_H
+#define TAPIR_H
+
+#include <node_api.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+// Throws an Error with `code` (the errno's name), `errno` and `syscall`; `subject` names what it was about.
+napi_value throw_errno(napi_env env, int error, const char *syscall_name, const char *subject);
+napi_value throw_message(napi_env env, const char *code, const char *message);
+
+// Arguments. Each returns false, with a pending exception, when the value is of the wrong kind.
+bool get_string(napi_env env, napi_value value, char *buffer, size_t size);
+bool get_int(napi_env env, napi_value value, int *result);
+// A property of an object: false when it is absent (no exception) or wrong (exception pending).
+bool get_property(napi_env env, napi_value object, const char *name, napi_value *result);
+bool get_bool_property(napi_env env, napi_value object, const char *name, bool fallback);
+void set_int(napi_env env, napi_value object, const char *name, int64_t value);
+void set_string(napi_env env, napi_value object, const char *name, const char *value);
+
+// Enters a network namespace for the length of a call. `leave_namespace` aborts the process when there is no way
+// back: to go on in a foreign namespace would be worse.
+int enter_namespace(const char *path, int *home);
+void leave_namespace(int home);
+
+napi_value memory_create(napi_env env, napi_callback_info info);
+napi_value memory_map(napi_env env, napi_callback_info info);
+napi_value memory_allocate(napi_env env, napi_callback_info info);
+napi_value tap_open(napi_env env, napi_callback_info info);
+napi_value packet_open(napi_env env, napi_callback_info info);
+napi_value namespace_run(napi_env env, napi_callback_info info);
+napi_value namespace_enter(napi_env env, napi_callback_info info);
+napi_value descriptor_close(napi_env env, napi_callback_info info);
+napi_value channel_pair(napi_env env, napi_callback_info info);
+napi_value channel_send(napi_env env, napi_callback_info info);
+napi_value channel_receive(napi_env env, napi_callback_info info);
+napi_value channel_watch(napi_env env, napi_callback_info info);
+napi_value engine_create(napi_env env, napi_callback_info info);
+napi_value clock_monotonic(napi_env env, napi_callback_info info);
+
+#endif
