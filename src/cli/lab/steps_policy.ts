@@ -1,0 +1,62 @@
+/** Steps 6 and 7 of the tutorial: the FORWARD policy, rules by pair of interfaces, and INPUT beside them. */
+import { CLOSED, GATEWAY_CLOSED, PAIRS_ACCEPTED } from "./configuration.ts";
+import { Address, BRIDGE_SIDE, Netns, UPLINK } from "./places.ts";
+import { replies, requests } from "./seen.ts";
+import { askAndLook, askTapir, configure, instead, type Lab, PING, type Step } from "./step.ts";
+
+export const forwardDrop: Step = {
+  number: "6",
+  claim: "FORWARD policy DROP: nothing on the uplink, the packets are visible on the bridge side",
+  async run(lab) {
+    await configure(lab, CLOSED);
+    const { status, at } = await askAndLook(lab, Netns.C1, `${PING} ${Address.OUTSIDE}`, [BRIDGE_SIDE, UPLINK]);
+    const { stdout } = await askTapir(lab, "show", "rules");
+    const { report } = lab;
+    const sent = requests(at(BRIDGE_SIDE), { source: Address.C1, destination: Address.OUTSIDE });
+    report.verdict("the bridge side shows the request", sent.length === 1, instead(at(BRIDGE_SIDE)));
+    report.verdict("the uplink shows nothing", at(UPLINK).length === 0, instead(at(UPLINK)));
+    report.verdict("the ping is not answered", status !== 0, "it was answered");
+    const drops = await droppedBy(lab, "forward-drop");
+    report.verdict(
+      "the router has counted one packet dropped by FORWARD",
+      drops === 1,
+      `it has counted ${drops}:\n${stdout}`,
+    );
+  },
+};
+
+/** How often the router has dropped for a reason, by `tapir show drops -j`; NaN when the reason is not listed. */
+async function droppedBy(lab: Lab, reason: string): Promise<number> {
+  const { stdout } = await lab.router.tapir("show", "drops", "-j");
+  const found = new RegExp(`"reason":\\s*"${reason}"[^{}]*?"count":\\s*(\\d+)`).exec(stdout);
+  return Number(found?.[1] ?? Number.NaN);
+}
+
+export const forwardAccept: Step = {
+  number: "7",
+  claim: "FORWARD ACCEPT by interface pair lets it flow again; the gateway itself is INPUT's affair",
+  async run(lab) {
+    await gatewayAnswers(lab, true, "with FORWARD closed the gateway still answers: that is INPUT's affair");
+    await configure(lab, PAIRS_ACCEPTED);
+    await outsideAnswers(lab, "both directions flow again");
+    await configure(lab, GATEWAY_CLOSED);
+    await gatewayAnswers(lab, false, "with INPUT closed the gateway does not answer");
+    await outsideAnswers(lab, "what is forwarded does not meet INPUT: the outside host still answers");
+  },
+};
+
+async function gatewayAnswers(lab: Lab, expected: boolean, claim: string): Promise<void> {
+  const { status, at } = await askAndLook(lab, Netns.C1, `${PING} ${Address.GATEWAY}`, [BRIDGE_SIDE]);
+  const asked = requests(at(BRIDGE_SIDE), { destination: Address.GATEWAY }).length === 1;
+  const answered = status === 0 && replies(at(BRIDGE_SIDE), { source: Address.GATEWAY }).length === 1;
+  lab.report.verdict(claim, asked && answered === expected, instead(at(BRIDGE_SIDE)));
+}
+
+async function outsideAnswers(lab: Lab, claim: string): Promise<void> {
+  const { status, at } = await askAndLook(lab, Netns.C1, `${PING} ${Address.OUTSIDE}`, [BRIDGE_SIDE, UPLINK]);
+  const holds =
+    status === 0 &&
+    requests(at(UPLINK), { source: Address.UPLINK }).length === 1 &&
+    replies(at(BRIDGE_SIDE), { source: Address.OUTSIDE, destination: Address.C1 }).length === 1;
+  lab.report.verdict(claim, holds, instead([...at(BRIDGE_SIDE), ...at(UPLINK)]));
+}

@@ -1,0 +1,86 @@
+/** Makes and removes the namespaces of the lab and the wire between the router and the outside. */
+import { spawnSync } from "node:child_process";
+import { existsSync, writeFileSync } from "node:fs";
+import { native } from "../../io/native.ts";
+import { LabError, MISSING_FEATURE } from "./errors.ts";
+import { Address, Netns, netnsPath } from "./places.ts";
+import { Interrupted, type Processes } from "./processes.ts";
+
+export class Topology {
+  private readonly processes: Processes;
+  private readonly made: string[] = [];
+
+  constructor(processes: Processes) {
+    this.processes = processes;
+  }
+
+  /** Throws, having made nothing, when a namespace of one of the lab's names is there already. */
+  checkFree(): void {
+    const taken = Object.values(Netns).filter((name) => existsSync(netnsPath(name)));
+    if (taken.length === 0) return;
+    const cure = taken.map((name) => `ip netns del ${name}`).join("; ");
+    throw new LabError(
+      `${taken.join(", ")} exist${taken.length === 1 ? "s" : ""} already: end the other lab, or remove with: ${cure}`,
+    );
+  }
+
+  async make(): Promise<void> {
+    this.checkFree();
+    for (const name of Object.values(Netns)) {
+      await this.add(name);
+      silenceIpv6(name);
+      await this.ip("-n", name, "link", "set", "lo", "up");
+    }
+    await this.ip(..."link add up0 netns tapir-router type veth peer name eth0 netns tapir-wan".split(" "));
+    for (const address of [`${Address.OUTSIDE}/24`, `${Address.SECOND_ROUTER}/24`]) {
+      await this.ip("-n", Netns.WAN, "address", "add", address, "dev", "eth0");
+    }
+    await this.ip("-n", Netns.WAN, "address", "add", `${Address.FURTHER}/32`, "dev", "lo");
+    await this.ip("-n", Netns.WAN, "link", "set", "eth0", "up");
+  }
+
+  /** Removes what was made, last-made first; never throws, and does not wait for the event loop. */
+  remove(): void {
+    for (const name of this.made.splice(0).reverse()) {
+      if (existsSync(netnsPath(name))) spawnSync("ip", ["netns", "del", name]);
+    }
+  }
+
+  private async add(name: string): Promise<void> {
+    this.made.push(name);
+    try {
+      await this.ip("netns", "add", name);
+    } catch (error) {
+      // One that somebody else has made in the meantime is not ours to remove; an interrupted one is.
+      if (!(error instanceof Interrupted)) this.made.pop();
+      throw error;
+    }
+  }
+
+  private async ip(...args: string[]): Promise<void> {
+    const { status, stderr } = await this.processes.run(undefined, "ip", ...args);
+    if (status === 0) return;
+    const reason = stderr.trim().split("\n")[0];
+    const command = `ip ${args.join(" ")}`;
+    if (/Operation not permitted|Permission denied/.test(reason)) {
+      throw new LabError(`${command}: ${reason}: run the lab as root`, MISSING_FEATURE);
+    }
+    if (/Unknown device type|not supported/.test(reason)) {
+      throw new LabError(`${command}: ${reason}: the kernel lacks it (modprobe veth)`, MISSING_FEATURE);
+    }
+    throw new LabError(`${command}: ${reason}`);
+  }
+}
+
+/** Neighbour discovery would only clutter the captures. Where it cannot be turned off, it does no harm. */
+function silenceIpv6(netns: string): void {
+  native().inNamespace(netnsPath(netns), () => {
+    for (const group of ["all", "default"]) {
+      try {
+        writeFileSync(`/proc/sys/net/ipv6/conf/${group}/disable_ipv6`, "1");
+      } catch {
+        return;
+      }
+    }
+  });
+}

@@ -1,0 +1,60 @@
+/** A TCP transfer from c1 to the outside host and one back, with their rates and the hashes of both ends. */
+import type { ChildProcess } from "node:child_process";
+import { fileURLToPath } from "node:url";
+import { LabError } from "./errors.ts";
+import { Address, Netns } from "./places.ts";
+import type { Lab, Step } from "./step.ts";
+
+const PEER = fileURLToPath(new URL("./transfer_peer.js", import.meta.url));
+const PORT = "5001";
+
+/** One line of JSON that `transfer_peer.ts` prints for each transfer. */
+export interface TransferResult {
+  bytes: number;
+  seconds: number;
+  /** What the sender hashed is what the receiver hashed. */
+  isIntact: boolean;
+}
+
+export const transfer: Step = {
+  number: "",
+  claim: "a TCP transfer through NAT arrives whole, both ways",
+  async run(lab) {
+    const server = lab.processes.start(Netns.WAN, process.execPath, [PEER, "serve", Address.OUTSIDE, PORT]);
+    try {
+      await listening(server);
+      lab.report.line();
+      for (const [direction, words] of DIRECTIONS) {
+        const result = await transferOnce(lab, direction);
+        const rate = ((result.bytes * 8) / result.seconds / 1e9).toFixed(2);
+        const amount = `${(result.bytes / 1e6).toFixed(0)} MB in ${result.seconds.toFixed(2)} s`;
+        lab.report.verdict(`${words}: ${amount}, ${rate} Gbit/s, same SHA-256`, result.isIntact, "the hashes differ");
+      }
+    } finally {
+      await lab.processes.stop(server);
+    }
+  },
+};
+
+const DIRECTIONS = [
+  ["send", "c1 to the outside host"],
+  ["receive", "the outside host to c1"],
+] as const;
+
+async function transferOnce(lab: Lab, direction: "send" | "receive"): Promise<TransferResult> {
+  const words = [PEER, direction, Address.OUTSIDE, PORT];
+  const { status, stdout, stderr } = await lab.processes.run(Netns.C1, process.execPath, ...words);
+  if (status !== 0) throw new LabError(`the transfer failed: ${stderr.trim().split("\n").at(-1)}`);
+  return JSON.parse(stdout) as TransferResult;
+}
+
+function listening(server: ChildProcess): Promise<void> {
+  return new Promise((resolve, reject) => {
+    let complaint = "";
+    server.stderr?.setEncoding("utf8").on("data", (text: string) => {
+      complaint += text;
+    });
+    server.stdout?.once("data", () => resolve());
+    server.once("close", () => reject(new LabError(`the transfer's server ended: ${complaint.trim()}`)));
+  });
+}
