@@ -76,7 +76,7 @@ class Source implements FrameIo {
   readonly receivedPort = new Int32Array(BURST);
   readonly transmitSlot = new Int32Array(BURST * 16);
   readonly transmitPort = new Int32Array(BURST * 16);
-  order = new Int32Array(0);
+  order: Int32Array<ArrayBufferLike> = new Int32Array(0);
   position = 0;
   transmitted = 0;
   private readonly arena: Arena;
@@ -148,7 +148,7 @@ function randomOrder(flows: number, count: number): Int32Array {
 const seconds = (since: bigint): number => Number(process.hrtime.bigint() - since) / 1e9;
 
 /** Runs all of `order` through the router; returns seconds. */
-function runAll(source: Source, order: Int32Array, step: () => void): number {
+function runAll(source: Source, order: Int32Array<ArrayBufferLike>, step: () => void): number {
   source.order = order;
   source.position = 0;
   const start = process.hrtime.bigint();

@@ -1,0 +1,88 @@
+/**
+ * A channel between the two processes: JSON messages and descriptors over the addon's sequenced-packet socket.
+ *
+ * A message that would not fit one packet travels in a memfd, whose descriptor goes first, with a marker in the place
+ * of the message. Sending never waits: what the socket does not take now is queued, in order, and goes out with the
+ * next `send` or `flush`.
+ */
+import type { Native } from "./native.ts";
+
+/** Longest message sent in the packet itself, in bytes of JSON. */
+const INLINE_BYTES = 48 * 1024;
+
+/** Messages that may wait for a peer that does not read; then `send` throws. */
+const QUEUE_LIMIT = 4096;
+
+interface Marker {
+  inMemory: number;
+}
+
+export interface ChannelMessage {
+  message: unknown;
+  /** The receiver owns them. */
+  descriptors: number[];
+}
+
+interface Queued {
+  bytes: Uint8Array;
+  descriptors: number[];
+  /** Closed once it has been sent. */
+  memoryFd: number | undefined;
+}
+
+export class Channel {
+  private readonly native: Native;
+  private readonly fd: number;
+  private readonly queue: Queued[] = [];
+
+  constructor(native: Native, fd: number) {
+    this.native = native;
+    this.fd = fd;
+  }
+
+  /** Sends a message; descriptors stay the caller's. Throws when the peer is gone or has not read for too long. */
+  send(message: object, descriptors: readonly number[] = []): void {
+    if (this.queue.length >= QUEUE_LIMIT) throw new Error("the other process does not read its messages");
+    this.queue.push(this.pack(message, descriptors));
+    this.flush();
+  }
+
+  /** Sends what waits; true when nothing waits any more. */
+  flush(): boolean {
+    for (let next = this.queue[0]; next !== undefined; next = this.queue[0]) {
+      if (!this.native.sendMessage(this.fd, next.bytes, next.descriptors)) return false;
+      this.queue.shift();
+      if (next.memoryFd !== undefined) this.native.closeDescriptor(next.memoryFd);
+    }
+    return true;
+  }
+
+  /** The next message, null when there is none now, "closed" when the peer is gone. */
+  receive(): ChannelMessage | null | "closed" {
+    const received = this.native.receiveMessage(this.fd);
+    if (received === null || received === "closed") return received;
+    const message: unknown = JSON.parse(new TextDecoder().decode(received.bytes));
+    if (!isMarker(message)) return { message, descriptors: received.descriptors };
+    const [memoryFd, ...descriptors] = received.descriptors;
+    const text = new TextDecoder().decode(new Uint8Array(this.native.mapMemory(memoryFd), 0, message.inMemory));
+    this.native.closeDescriptor(memoryFd);
+    return { message: JSON.parse(text), descriptors };
+  }
+
+  private pack(message: object, descriptors: readonly number[]): Queued {
+    const bytes = new TextEncoder().encode(JSON.stringify(message));
+    if (bytes.length <= INLINE_BYTES) return { bytes, descriptors: [...descriptors], memoryFd: undefined };
+    const { fd, memory } = this.native.createMemory("tapir-message", bytes.length);
+    new Uint8Array(memory).set(bytes);
+    const marker: Marker = { inMemory: bytes.length };
+    return {
+      bytes: new TextEncoder().encode(JSON.stringify(marker)),
+      descriptors: [fd, ...descriptors],
+      memoryFd: fd,
+    };
+  }
+}
+
+function isMarker(message: unknown): message is Marker {
+  return typeof message === "object" && message !== null && "inMemory" in message;
+}
