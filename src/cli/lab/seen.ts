@@ -96,6 +96,11 @@ function echoes(packets: readonly SeenPacket[], type: number, wanted: Wanted): S
   return packets.filter((packet): packet is SeenEcho => packet.echo?.type === type && isBetween(packet, wanted));
 }
 
+/** The IPv4 packets among them: ARP goes on by itself, whatever a step does. */
+export function packetsIn(packets: readonly SeenPacket[]): SeenPacket[] {
+  return packets.filter(({ ip }) => ip !== undefined);
+}
+
 /** Whether an ARP request for the address was seen. */
 export function askedFor(packets: readonly SeenPacket[], target: string): boolean {
   return packets.some((packet) => packet.arp?.operation === arp.ArpOperation.REQUEST && packet.arp.target === target);

@@ -1,7 +1,7 @@
 /** Steps 1 to 3 of the tutorial: bridge, default route, and why routing alone is not enough. */
 import { OPEN_WITHOUT_NAT } from "./configuration.ts";
 import { Address, BRIDGE_SIDE, INSIDE_PREFIX, Netns, SECOND_CONTAINER, UPLINK } from "./places.ts";
-import { askedFor, replies, requests, withPrefix } from "./seen.ts";
+import { askedFor, packetsIn, replies, requests, withPrefix } from "./seen.ts";
 import { ask, askAndLook, askTapir, configure, instead, type Lab, look, PING, type Step } from "./step.ts";
 
 export const bridge: Step = {
@@ -27,7 +27,8 @@ export const bridge: Step = {
       stations.every((mac) => mac !== undefined && table.stdout.includes(mac)),
       `expected ${stations.join(" and ")} in the table`,
     );
-    report.verdict("nothing of it is on the uplink", at(UPLINK).length === 0, instead(at(UPLINK)));
+    const left = packetsIn(at(UPLINK));
+    report.verdict("no packet is on the uplink", left.length === 0, instead(left));
   },
 };
 
@@ -62,7 +63,7 @@ async function withRoute(lab: Lab): Promise<void> {
   });
   const left = [Address.OUTSIDE, Address.FURTHER].map((destination) => requests(at(UPLINK), { destination })[0]);
   report.verdict(
-    `with one, c1 asks who has ${Address.GATEWAY}, and its packets leave through the gateway`,
+    `with one, c1 asks who has ${Address.GATEWAY}, and the router takes its packets to the uplink`,
     askedFor(at(BRIDGE_SIDE), Address.GATEWAY) && left.every((packet) => packet !== undefined),
     instead(at(UPLINK)),
   );

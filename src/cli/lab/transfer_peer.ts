@@ -35,17 +35,20 @@ async function send(socket: Socket, payload: Uint8Array): Promise<void> {
   socket.end(sha256(payload.subarray(0, sent)));
 }
 
-/** Receives until the other side ends. */
+/** Receives until the other side ends its direction; the socket stays open for an answer. */
 async function receive(socket: Socket, early: Buffer): Promise<TransferResult> {
-  const chunks: Buffer[] = [early];
+  const chunks: Buffer[] = [];
   const arrivals: { total: number; at: number }[] = [];
-  let total = early.length;
-  if (total > 0) arrivals.push({ total, at: performance.now() });
-  for await (const chunk of socket as AsyncIterable<Buffer>) {
+  let total = 0;
+  const take = (chunk: Buffer) => {
+    if (chunk.length === 0) return;
     chunks.push(chunk);
     total += chunk.length;
     arrivals.push({ total, at: performance.now() });
-  }
+  };
+  take(early);
+  socket.on("data", take);
+  await once(socket, "end");
   const bytes = Math.max(0, total - HASH_BYTES);
   const received = Buffer.concat(chunks);
   const last = arrivals.find((arrival) => arrival.total >= bytes);
@@ -59,7 +62,6 @@ async function receive(socket: Socket, early: Buffer): Promise<TransferResult> {
 async function serveOne(socket: Socket): Promise<void> {
   socket.setTimeout(SILENCE_MS, () => socket.destroy());
   const [first] = (await once(socket, "data")) as [Buffer];
-  socket.pause();
   if (first[0] === Request.RECEIVE) return send(socket, randomPayload());
   socket.end(JSON.stringify(await receive(socket, first.subarray(1))));
 }
@@ -90,7 +92,10 @@ async function request(direction: "send" | "receive", address: string, port: num
   socket.write(Uint8Array.of(Request.SEND));
   await send(socket, payload);
   let answer = "";
-  for await (const chunk of socket as AsyncIterable<Buffer>) answer += chunk.toString();
+  socket.setEncoding("utf8").on("data", (text: string) => {
+    answer += text;
+  });
+  await once(socket, "end");
   return JSON.parse(answer) as TransferResult;
 }
 
