@@ -96,8 +96,9 @@ export class FlowTable {
         (words[base + FlowWord.STATUS] & 0xff) === protocol
       ) {
         if (((words[base + FlowWord.DEADLINE] - now) | 0) > 0) return reference;
+        // Over, but not swept yet. Another of the same tuple may have been made meanwhile: look again.
         this.remove((reference >> 1) as FlowId);
-        return -1;
+        return this.lookup(hash, source, destination, ports, protocol, now);
       }
     }
   }
