@@ -127,6 +127,22 @@ describe("the lab's report", () => {
     expect(text).not.toContain("\u001b");
   });
 
+  it("folds long lines between words, and only there", () => {
+    let text = "";
+    const report = new Report({ write: (more) => (text += more) });
+    const words = Array.from({ length: 30 }, (_, index) => `word${index}`).join(" ");
+    report.block([words, "x".repeat(200), "  short"]);
+    const lines = text.split("\n");
+    expect(
+      lines
+        .slice(0, 3)
+        .map((line) => line.trim())
+        .join(" "),
+    ).toBe(words);
+    expect(Math.max(...lines.slice(0, 3).map((line) => line.length))).toBeLessThanOrEqual(100);
+    expect(lines.slice(3)).toEqual([`    ${"x".repeat(200)}`, "      short", ""]);
+  });
+
   it("puts a packet on two lines, as tcpdump does", () => {
     let text = "";
     const report = new Report({ write: (more) => (text += more) });

@@ -8,6 +8,22 @@ type Format = Parameters<typeof styleText>[0];
 /** Packets of one place that are shown; a step sends a handful. */
 const SHOWN_PACKETS = 12;
 
+/** Columns that lines keep to where they can. */
+const WIDTH = 100;
+
+/** Cuts a text at blanks into pieces of at most `width` characters, where its words allow it. */
+function fold(text: string, width: number): string[] {
+  const pieces: string[] = [];
+  while (text.length > width) {
+    const cut = text.lastIndexOf(" ", width);
+    // Blanks at the beginning are an indent, no place to cut.
+    if (cut <= text.search(/\S/)) break;
+    pieces.push(text.slice(0, cut));
+    text = text.slice(cut + 1);
+  }
+  return [...pieces, text];
+}
+
 export interface Output {
   write(text: string): unknown;
   isTTY?: boolean;
@@ -58,8 +74,13 @@ export class Report {
     this.block(printed.split("\n").filter((line) => line.trim() !== ""));
   }
 
+  /** Lines as they are, the longest folded between words. */
   block(lines: readonly string[]): void {
-    for (const line of lines) this.line(`    ${line}`);
+    for (const line of lines) {
+      const [first, ...rest] = fold(line.trimEnd(), WIDTH - 8);
+      this.line(`    ${first}`);
+      for (const more of rest) this.line(`        ${more}`);
+    }
   }
 
   /** The packets seen at a place, each on two lines as tcpdump -v prints them. */
