@@ -1,0 +1,79 @@
+/**
+ * From a configuration of the right shape to the plan, checking on the way what a schema cannot say. Everything that
+ * is wrong is reported, with its path; the plan is of use only if nothing was.
+ */
+import type { LimitsPlan, RouterPlan } from "../../dataplane/plan.ts";
+import { InterfaceBuilder } from "./build_interfaces.ts";
+import { buildMasquerade, buildRoutes } from "./build_routes.ts";
+import { buildChain, type RuleIndexes } from "./build_rules.ts";
+import type { DevicePlan } from "./devices.ts";
+import type { Report } from "./errors.ts";
+import { Indexes, interfaceKey, MOST_INTERFACES, MOST_PORTS, portKey } from "./indexes.ts";
+import { collectNames } from "./names.ts";
+import { type Configuration, DEFAULT_AGEING_SECONDS, DEFAULT_LIMITS, DEFAULT_SOCKET } from "./schema.ts";
+
+/** A configuration with all names resolved: what the dataplane is told, and what the control process does. */
+export interface ResolvedPlan {
+  plan: RouterPlan;
+  /** One for each of `plan.ports`, in their order. */
+  devices: DevicePlan[];
+  limits: LimitsPlan;
+  /** Path of the API's socket. */
+  socket: string;
+}
+
+/** The plan for `configuration`; what `previous` has too keeps its index. */
+export function buildPlan(
+  configuration: Configuration,
+  previous: ResolvedPlan | undefined,
+  report: Report,
+): ResolvedPlan {
+  const names = collectNames(configuration, report);
+  const builder = new InterfaceBuilder(
+    new Indexes(interfaceIndexes(previous)),
+    new Indexes(portIndexes(previous)),
+    report,
+  );
+  builder.build(configuration);
+  checkSizes(builder, configuration, report);
+  const indexes: RuleIndexes = { interfaces: builder.indexOfInterface, ports: builder.portsOf, names };
+  const { forward = {}, input = {} } = configuration.filter ?? {};
+  return {
+    plan: {
+      interfaces: builder.interfaces,
+      ports: builder.ports,
+      routes: buildRoutes(configuration, builder, report),
+      masquerade: buildMasquerade(configuration, builder.indexOfInterface, names, report),
+      forward: buildChain(forward, ["filter", "forward"], indexes, report),
+      input: buildChain(input, ["filter", "input"], indexes, report),
+      macAgeingSeconds: configuration.bridge?.ageingSeconds ?? DEFAULT_AGEING_SECONDS,
+    },
+    devices: builder.devices,
+    limits: { ...DEFAULT_LIMITS, ...configuration.limits },
+    socket: configuration.control?.socket ?? DEFAULT_SOCKET,
+  };
+}
+
+function checkSizes(builder: InterfaceBuilder, configuration: Configuration, report: Report): void {
+  const { networks = {}, uplinks = {} } = configuration;
+  const count = Object.keys(networks).length + Object.keys(uplinks).length;
+  if (count === 0) report([], "a router needs at least one network or uplink");
+  if (count > MOST_INTERFACES) report([], `${count} networks and uplinks: at most ${MOST_INTERFACES} are supported`);
+  if (builder.ports.length > MOST_PORTS)
+    report([], `${builder.ports.length} ports: at most ${MOST_PORTS} are supported`);
+  if (Buffer.byteLength(configuration.control?.socket ?? "") > 107) {
+    report(["control", "socket"], "the path is longer than 107 bytes");
+  }
+}
+
+function interfaceIndexes(previous: ResolvedPlan | undefined): Map<string, number> {
+  return new Map(previous?.plan.interfaces.map(({ kind, name, index }) => [interfaceKey(kind, name), index]));
+}
+
+function portIndexes(previous: ResolvedPlan | undefined): Map<string, number> {
+  if (previous === undefined) return new Map();
+  const { plan, devices } = previous;
+  const interfaces = new Map(plan.interfaces.map(({ kind, name, index }) => [index, interfaceKey(kind, name)]));
+  const interfaceOf = new Map(plan.ports.map((port) => [port.index, interfaces.get(port.interface) as string]));
+  return new Map(devices.map((device) => [portKey(interfaceOf.get(device.port) as string, device), device.port]));
+}

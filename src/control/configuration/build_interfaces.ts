@@ -1,0 +1,243 @@
+/** Networks with their ports, and uplinks: interfaces, ports and devices of the plan. */
+import type { InterfacePlan, PortPlan } from "../../dataplane/plan.ts";
+import type { Prefix } from "../../filter/rule.ts";
+import { formatAddress } from "../../packet/ipv4_address.ts";
+import { parseMac } from "../../packet/mac_address.ts";
+import { formatPrefix, isHostOf, overlap, readAddress, readInterfaceAddress, readPrefix } from "./addresses.ts";
+import { type DevicePlan, derivedMac, netnsPath } from "./devices.ts";
+import { formatPath, type Path, quote, type Report } from "./errors.ts";
+import { type Indexes, interfaceKey, portKey } from "./indexes.ts";
+import {
+  type Configuration,
+  DEFAULT_IFNAME,
+  DEFAULT_MTU,
+  type NetworkConfiguration,
+  type PortConfiguration,
+  type UplinkConfiguration,
+} from "./schema.ts";
+
+const LONGEST_NETWORK_PREFIX = 30;
+const LONGEST_UPLINK_PREFIX = 31;
+
+/** A subnet that the router is connected to. */
+export interface Connected {
+  interface: number;
+  name: string;
+  prefix: Prefix;
+  /** The router's own address in it. */
+  address: number;
+}
+
+/** What the ports of one network have in common, while they are built. */
+interface NetworkContext {
+  name: string;
+  index: number;
+  mtu: number;
+  mac: string;
+  subnet: Prefix;
+  gateway: number;
+  /** Port addresses and hardware addresses that are in use, and where they are written. */
+  used: Map<string, Path>;
+}
+
+export class InterfaceBuilder {
+  readonly interfaces: InterfacePlan[] = [];
+  readonly ports: PortPlan[] = [];
+  readonly devices: DevicePlan[] = [];
+  /** Of all interfaces, if `isComplete`: one whose addresses are wrong is left out. */
+  readonly connected: Connected[] = [];
+  /** Gateways of uplinks: the default routes. */
+  readonly gateways: { interface: number; via: number; path: Path }[] = [];
+  /** By name of a network or uplink. */
+  readonly indexOfInterface = new Map<string, number>();
+  /** Ports by name: of a network and an uplink all their ports, of a port itself. */
+  readonly portsOf = new Map<string, number[]>();
+
+  get isComplete(): boolean {
+    return this.connected.length === this.indexOfInterface.size;
+  }
+
+  private readonly interfaceIndexes: Indexes;
+  private readonly portIndexes: Indexes;
+  private readonly report: Report;
+  /** Paths of the ports and uplinks by device, each of which can be used once. */
+  private readonly deviceUsers = new Map<string, Path>();
+
+  constructor(interfaceIndexes: Indexes, portIndexes: Indexes, report: Report) {
+    this.interfaceIndexes = interfaceIndexes;
+    this.portIndexes = portIndexes;
+    this.report = report;
+  }
+
+  build(configuration: Configuration): void {
+    for (const [name, network] of Object.entries(configuration.networks ?? {})) this.addNetwork(name, network);
+    for (const [name, uplink] of Object.entries(configuration.uplinks ?? {})) this.addUplink(name, uplink);
+  }
+
+  private addNetwork(name: string, network: NetworkConfiguration): void {
+    const path = ["networks", name];
+    const index = this.takeInterface("network", name);
+    const subnet = readPrefix(network.subnet, [...path, "subnet"], this.report);
+    const ports = Object.entries(network.ports ?? {});
+    if (subnet === undefined || !this.hasRoom(subnet, LONGEST_NETWORK_PREFIX, [...path, "subnet"])) {
+      for (const [port, { address }] of ports) {
+        if (address !== undefined) readAddress(address, [...path, "ports", port, "address"], this.report);
+      }
+      return;
+    }
+    const gateway = this.readGateway(network, subnet, path);
+    if (gateway === undefined) return;
+    const mac = derivedMac(name);
+    const mtu = network.mtu ?? DEFAULT_MTU;
+    this.interfaces.push({ index, name, kind: "network", address: gateway, prefixLength: subnet.length, mac, mtu });
+    this.connect({ interface: index, name, prefix: subnet, address: gateway }, [...path, "subnet"]);
+    const context: NetworkContext = { name, index, mtu, mac, subnet, gateway, used: new Map() };
+    for (const [port, settings] of ports) this.addPort(context, port, settings, [...path, "ports", port]);
+  }
+
+  private readGateway(network: NetworkConfiguration, subnet: Prefix, path: Path): number | undefined {
+    if (network.gateway === undefined) {
+      const first = subnet.address + 1;
+      return isHostOf(subnet, first, "the gateway's default", [...path, "subnet"], this.report) ? first : undefined;
+    }
+    const at = [...path, "gateway"];
+    const gateway = readAddress(network.gateway, at, this.report);
+    return gateway !== undefined && isHostOf(subnet, gateway, "gateway", at, this.report) ? gateway : undefined;
+  }
+
+  private addPort(network: NetworkContext, name: string, port: PortConfiguration, path: Path): void {
+    if (port.netns === undefined && port.pid === undefined) {
+      this.report(path, 'a port needs "netns" or "pid"', "key");
+    } else if (port.netns !== undefined && port.pid !== undefined) {
+      this.report([...path, "pid"], '"netns" and "pid" exclude each other', "key");
+    }
+    const address = this.readPortAddress(network, port, path);
+    if (port.defaultRoute === true && port.address === undefined) {
+      this.report([...path, "defaultRoute"], 'a default route needs an "address"', "key");
+    }
+    const netns = netnsPath(port);
+    const device = {
+      kind: "tap" as const,
+      name,
+      ...(netns === undefined ? {} : { netns }),
+      ifname: port.ifname ?? DEFAULT_IFNAME,
+      mtu: network.mtu,
+      mac: this.readPortMac(network, name, port, path),
+      ...(address === undefined ? {} : { address: { address, prefixLength: network.subnet.length } }),
+      ...(port.defaultRoute === true ? { defaultVia: network.gateway } : {}),
+    };
+    this.addDevice(interfaceKey("network", network.name), network.index, device, path);
+  }
+
+  private readPortAddress(network: NetworkContext, port: PortConfiguration, path: Path): number | undefined {
+    if (port.address === undefined) return undefined;
+    const at = [...path, "address"];
+    const address = readAddress(port.address, at, this.report);
+    if (address === undefined || !isHostOf(network.subnet, address, "address", at, this.report)) return undefined;
+    if (address === network.gateway) {
+      this.report(at, `address ${formatAddress(address)} is the gateway's`);
+      return undefined;
+    }
+    this.useOnce(network.used, `address ${formatAddress(address)}`, at);
+    return address;
+  }
+
+  private readPortMac(network: NetworkContext, name: string, port: PortConfiguration, path: Path): string {
+    if (port.mac === undefined) return derivedMac(`${network.name}/${name}`);
+    const mac = port.mac.toLowerCase();
+    const at = [...path, "mac"];
+    const { high, low } = parseMac(mac);
+    if ((high & 0x0100) !== 0) this.report(at, `${mac} is a multicast address`);
+    else if (high === 0 && low === 0) this.report(at, `${mac} is no device's address`);
+    else if (mac === network.mac) this.report(at, `${mac} is the gateway's`);
+    else this.useOnce(network.used, `hardware address ${mac}`, at);
+    return mac;
+  }
+
+  private addUplink(name: string, uplink: UplinkConfiguration): void {
+    const path = ["uplinks", name];
+    const index = this.takeInterface("uplink", name);
+    this.checkUplinkPlace(uplink, path);
+    const at = [...path, "address"];
+    const own = readInterfaceAddress(uplink.address, at, this.report);
+    if (own === undefined || !this.hasRoom(own, LONGEST_UPLINK_PREFIX, at)) return;
+    if (!isHostOf(own, own.address, "address", at, this.report)) return;
+    const { address, length: prefixLength } = own;
+    // With its address: routers whose uplinks have the same name may meet on one segment.
+    const mac = derivedMac(`${name} ${formatAddress(address)}`);
+    const mtu = uplink.mtu ?? (uplink.kind === "tap" ? DEFAULT_MTU : 0);
+    this.interfaces.push({ index, name, kind: "uplink", address, prefixLength, mac, mtu });
+    this.connect({ interface: index, name, prefix: own, address }, at);
+    this.readUplinkGateway(uplink, own, index, path);
+    const netns = uplink.kind === "tap" ? netnsPath(uplink) : undefined;
+    const device = {
+      kind: uplink.kind,
+      name,
+      ...(netns === undefined ? {} : { netns }),
+      ifname: uplink.device,
+      mtu,
+      mac: uplink.kind === "tap" ? derivedMac(`${name}/${name}`) : mac,
+    };
+    this.addDevice(interfaceKey("uplink", name), index, device, path);
+  }
+
+  private checkUplinkPlace(uplink: UplinkConfiguration, path: Path): void {
+    if (uplink.kind === "packet") {
+      for (const key of ["netns", "pid"] as const) {
+        if (uplink[key] !== undefined) this.report([...path, key], `${quote(key)} is for uplinks of kind tap`, "key");
+      }
+    } else if (uplink.netns !== undefined && uplink.pid !== undefined) {
+      this.report([...path, "pid"], '"netns" and "pid" exclude each other', "key");
+    }
+  }
+
+  private readUplinkGateway(uplink: UplinkConfiguration, own: Prefix, index: number, path: Path): void {
+    if (uplink.gateway === undefined) return;
+    const at = [...path, "gateway"];
+    const via = readAddress(uplink.gateway, at, this.report);
+    if (via === undefined || !isHostOf(own, via, "gateway", at, this.report)) return;
+    if (via === own.address) this.report(at, `gateway ${formatAddress(via)} is the router's own address`);
+    else this.gateways.push({ interface: index, via, path: at });
+  }
+
+  private takeInterface(kind: InterfacePlan["kind"], name: string): number {
+    const index = this.interfaceIndexes.take(interfaceKey(kind, name));
+    this.indexOfInterface.set(name, index);
+    this.portsOf.set(name, []);
+    return index;
+  }
+
+  private hasRoom(subnet: Prefix, longest: number, path: Path): boolean {
+    if (subnet.length >= 1 && subnet.length <= longest) return true;
+    this.report(path, `prefix length /${subnet.length} is not /1 to /${longest}`);
+    return false;
+  }
+
+  private connect(connected: Connected, path: Path): void {
+    for (const other of this.connected) {
+      if (!overlap(other.prefix, connected.prefix)) continue;
+      this.report(
+        path,
+        `${formatPrefix(connected.prefix)} overlaps ${formatPrefix(other.prefix)} of ${quote(other.name)}`,
+      );
+    }
+    this.connected.push(connected);
+  }
+
+  private addDevice(interfaceKeyOfPort: string, index: number, device: Omit<DevicePlan, "port">, path: Path): void {
+    const place = device.netns === undefined ? "" : ` in ${device.netns}`;
+    this.useOnce(this.deviceUsers, `device ${device.ifname}${place}`, path, "key");
+    const port = this.portIndexes.take(portKey(interfaceKeyOfPort, device));
+    this.devices.push({ port, ...device });
+    this.ports.push({ index: port, name: device.name, interface: index });
+    this.portsOf.set(device.name, [port]);
+    const interfaceName = this.interfaces[this.interfaces.length - 1].name;
+    if (interfaceName !== device.name) this.portsOf.get(interfaceName)?.push(port);
+  }
+
+  private useOnce(used: Map<string, Path>, what: string, path: Path, side: "key" | "value" = "value"): void {
+    const user = used.get(what);
+    if (user === undefined) used.set(what, path);
+    else this.report(path, `${what} is in use already, at ${formatPath(user)}`, side);
+  }
+}

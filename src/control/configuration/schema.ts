@@ -1,0 +1,351 @@
+/**
+ * The configuration's shape: one schema, from which come the TypeScript types, the JSON Schema in
+ * `schema/tapir.schema.json` and the tables of `docs/configuration.md` (`npm run schema` writes the latter two).
+ * What a schema cannot say (an address inside its subnet, a name that exists) is checked where the plan is built.
+ *
+ * `title` says what a value is, in words that fit "expected ..., not ...".
+ */
+import { type Static, type TSchema, Type } from "typebox";
+
+/** Names of networks, ports and uplinks, which rules refer to. No longer than a device's name may be. */
+export const NAME_PATTERN = "^[A-Za-z0-9][A-Za-z0-9_.-]{0,14}$";
+export const NAME_WORDS = "1 to 15 letters, digits, _, . and -, beginning with a letter or a digit";
+
+export const DEFAULT_SOCKET = "/run/tapir/tapir.sock";
+export const DEFAULT_MTU = 1500;
+export const DEFAULT_IFNAME = "eth0";
+export const DEFAULT_AGEING_SECONDS = 300;
+export const DEFAULT_LIMITS = { flows: 262_144, macs: 16_384, neighbours: 4096 };
+
+/** Bytes. IPv4 needs 68 (RFC 791); a frame with its Ethernet header must fit into 64 KiB. */
+const LEAST_MTU = 68;
+const LARGEST_MTU = 65_521;
+/** A unix socket's path has 108 bytes with its final zero. */
+const LONGEST_SOCKET_PATH = 107;
+const LONGEST_RULE_NAME = 256;
+
+function integer(minimum: number, maximum: number, options: object = {}) {
+  return Type.Integer({ minimum, maximum, title: `an integer from ${minimum} to ${maximum}`, ...options });
+}
+
+function oneOrMore<T extends TSchema>(item: T, title: string, options: object = {}) {
+  const list = Type.Array(item, { minItems: 1, title: `a list of at least one` });
+  return Type.Union([item, list], { title: `${title}, or a list of them`, ...options });
+}
+
+/** A map from names to values of one kind. */
+function named<T extends TSchema>(item: T, options: object) {
+  return Type.Record(Type.String(), item, { propertyNames: { pattern: NAME_PATTERN }, ...options });
+}
+
+const CLOSED = { additionalProperties: false };
+
+const address = (options: object) => Type.String({ title: "an IPv4 address", ...options });
+const prefix = (options: object) => Type.String({ title: "an IPv4 prefix", ...options });
+/** Linux refuses slashes, colons and spaces in a device's name, and replaces %d. */
+const deviceName = (options: object) =>
+  Type.String({
+    pattern: "^(?!\\.{1,2}$)[!-$&-.0-9;-~]{1,15}$",
+    title: "a device name of 1 to 15 characters",
+    ...options,
+  });
+const netns = (options: object) =>
+  Type.String({ pattern: "^(?!\\.{1,2}$)[^/\\s]{1,255}$", title: "a network namespace's name", ...options });
+const mtu = (options: object) => integer(LEAST_MTU, LARGEST_MTU, options);
+const pid = (options: object) => integer(1, 4_194_304, { title: "a process id", ...options });
+
+const PortSchema = Type.Object(
+  {
+    netns: Type.Optional(netns({ description: "Network namespace of the container: a name in `/run/netns`." })),
+    pid: Type.Optional(
+      pid({ description: "Instead of `netns`: a process of the container, whose network namespace is used." }),
+    ),
+    ifname: Type.Optional(
+      deviceName({ default: DEFAULT_IFNAME, description: "Name of the TAP device in the container." }),
+    ),
+    address: Type.Optional(
+      address({ description: "Address that the device gets, with the subnet's prefix length. Without it, none." }),
+    ),
+    defaultRoute: Type.Optional(
+      Type.Boolean({
+        default: false,
+        title: "true or false",
+        description: "Whether the container gets a default route via the gateway.",
+      }),
+    ),
+    mac: Type.Optional(
+      Type.String({
+        pattern: "^[0-9A-Fa-f]{2}(:[0-9A-Fa-f]{2}){5}$",
+        title: "a hardware address like 02:00:00:00:00:02",
+        description: "Hardware address of the device. Default: made from the names of network and port.",
+      }),
+    ),
+  },
+  { ...CLOSED, title: "a map", description: "A container: exactly one of `netns` and `pid` is needed." },
+);
+
+const NetworkSchema = Type.Object(
+  {
+    subnet: prefix({ description: "Subnet of the network, /1 to /30.", examples: ["10.55.66.0/24"] }),
+    gateway: Type.Optional(
+      address({ description: "The router's own address in the subnet. Default: the first host's." }),
+    ),
+    mtu: Type.Optional(
+      mtu({
+        default: DEFAULT_MTU,
+        description: "Largest IPv4 packet in bytes, of the router and of the ports' devices.",
+      }),
+    ),
+    ports: Type.Optional(named(PortSchema, { title: "a map of ports", description: "Containers, by name." })),
+  },
+  { ...CLOSED, title: "a map", description: "A bridge with a gateway address." },
+);
+
+const UplinkSchema = Type.Object(
+  {
+    kind: Type.Enum(["packet", "tap"], {
+      title: "packet or tap",
+      description:
+        "`packet`: an existing device of the router's namespace, used over a packet socket. `tap`: a TAP device that the router makes.",
+    }),
+    device: deviceName({ description: "Name of the device.", examples: ["up0"] }),
+    address: Type.String({
+      title: "an IPv4 address with a prefix length",
+      description: "The router's own address and the length of its subnet's prefix, /1 to /31.",
+      examples: ["203.0.113.1/24"],
+    }),
+    gateway: Type.Optional(address({ description: "Next hop of the default route. One uplink at most has it." })),
+    mtu: Type.Optional(mtu({ description: "Largest IPv4 packet in bytes. Default: the device's." })),
+    netns: Type.Optional(
+      netns({ description: "For `tap`: namespace that the device is made in. Default: the router's own." }),
+    ),
+    pid: Type.Optional(
+      pid({ description: "For `tap`, instead of `netns`: a process whose network namespace is used." }),
+    ),
+  },
+  { ...CLOSED, title: "a map", description: "An interface to the outside; it is not bridged." },
+);
+
+const RouteSchema = Type.Object(
+  {
+    to: prefix({ description: "Destinations.", examples: ["198.51.100.0/24"] }),
+    via: address({ description: "Next hop, in the subnet of a network or an uplink." }),
+  },
+  { ...CLOSED, title: "a map { to, via }" },
+);
+
+const MasqueradeSchema = Type.Object(
+  {
+    from: prefix({ description: "Sources whose new flows take the uplink's address." }),
+    out: Type.String({ title: "the name of an uplink", description: "Uplink through which they leave." }),
+  },
+  { ...CLOSED, title: "a map { from, out }" },
+);
+
+export const PROTOCOL_NAMES = ["tcp", "udp", "icmp"] as const;
+export const STATE_NAMES = ["new", "established", "related", "invalid"] as const;
+export const REJECT_NAMES = [
+  "icmp-net-unreachable",
+  "icmp-host-unreachable",
+  "icmp-proto-unreachable",
+  "icmp-port-unreachable",
+  "icmp-net-prohibited",
+  "icmp-host-prohibited",
+  "icmp-admin-prohibited",
+  "tcp-reset",
+] as const;
+/** Types of RFC 792, 950 and 1256, by iptables' names. */
+export const ICMP_TYPES = {
+  "echo-reply": 0,
+  "destination-unreachable": 3,
+  "source-quench": 4,
+  redirect: 5,
+  "echo-request": 8,
+  "router-advertisement": 9,
+  "router-solicitation": 10,
+  "time-exceeded": 11,
+  "parameter-problem": 12,
+  "timestamp-request": 13,
+  "timestamp-reply": 14,
+  "address-mask-request": 17,
+  "address-mask-reply": 18,
+} as const;
+export type IcmpTypeName = keyof typeof ICMP_TYPES;
+const ICMP_TYPE_NAMES = Object.keys(ICMP_TYPES) as IcmpTypeName[];
+
+const port = Type.Union(
+  [integer(0, 65_535), Type.String({ pattern: "^[0-9]{1,5}(-[0-9]{1,5})?$", title: 'a port or a range "a-b"' })],
+  { title: "a port from 0 to 65535 or a range like 2000-3000" },
+);
+const ports = (description: string) =>
+  Type.Optional(oneOrMore(port, "a port from 0 to 65535 or a range like 2000-3000", { description }));
+const interfaces = (description: string) =>
+  Type.Optional(
+    oneOrMore(Type.String({ title: "a name of a network, port or uplink" }), "a name of a network, port or uplink", {
+      description,
+    }),
+  );
+const prefixes = (description: string) =>
+  Type.Optional(oneOrMore(prefix({}), "an IPv4 prefix or address", { description }));
+
+const RuleSchema = Type.Object(
+  {
+    in: interfaces("Where the packet came in: networks, ports, uplinks."),
+    out: interfaces("Where it is going to leave: networks and uplinks. Only in `forward`."),
+    from: prefixes("Source addresses."),
+    to: prefixes("Destination addresses, after translation."),
+    proto: Type.Optional(
+      Type.Union([Type.Enum([...PROTOCOL_NAMES], { title: "a protocol" }), integer(0, 255)], {
+        title: "tcp, udp, icmp or a number from 0 to 255",
+        description: "IP protocol.",
+      }),
+    ),
+    sport: ports("Source ports; needs `proto` tcp or udp."),
+    dport: ports("Destination ports, after translation; needs `proto` tcp or udp."),
+    icmpType: Type.Optional(
+      oneOrMore(
+        Type.Union([Type.Enum(ICMP_TYPE_NAMES, { title: "an ICMP type" }), integer(0, 255)], {
+          title: "an ICMP type's name or a number from 0 to 255",
+        }),
+        "an ICMP type's name or a number from 0 to 255",
+        { description: "ICMP type; needs `proto` icmp." },
+      ),
+    ),
+    state: Type.Optional(
+      oneOrMore(
+        Type.Enum([...STATE_NAMES], { title: "new, established, related or invalid" }),
+        "new, established, related or invalid",
+        { description: "What conntrack says of the packet." },
+      ),
+    ),
+    action: Type.Enum(["accept", "drop", "reject"], {
+      title: "accept, drop or reject",
+      description: "What becomes of the packet.",
+    }),
+    with: Type.Optional(
+      Type.Enum([...REJECT_NAMES], {
+        title: `one of ${REJECT_NAMES.join(", ")}`,
+        default: "icmp-port-unreachable",
+        description: "Answer of `reject`; `tcp-reset` needs `proto` tcp.",
+      }),
+    ),
+    name: Type.Optional(
+      Type.String({
+        minLength: 1,
+        maxLength: LONGEST_RULE_NAME,
+        title: `a text of 1 to ${LONGEST_RULE_NAME} characters`,
+        description: "Shown with the rule.",
+      }),
+    ),
+  },
+  { ...CLOSED, title: "a map", description: "Every key that is present must match; a list matches if a member does." },
+);
+
+const chain = (description: string) =>
+  Type.Optional(
+    Type.Object(
+      {
+        policy: Type.Optional(
+          Type.Enum(["accept", "drop"], {
+            default: "accept",
+            title: "accept or drop",
+            description: "What becomes of packets that no rule matches.",
+          }),
+        ),
+        rules: Type.Optional(
+          Type.Array(RuleSchema, {
+            title: "a list of rules",
+            description: "In order; the first that matches decides.",
+          }),
+        ),
+      },
+      { ...CLOSED, title: "a map", description },
+    ),
+  );
+
+const limit = (key: keyof typeof DEFAULT_LIMITS, maximum: number, description: string) =>
+  Type.Optional(integer(1, maximum, { default: DEFAULT_LIMITS[key], description }));
+
+export const ConfigurationSchema = Type.Object(
+  {
+    version: Type.Literal(1, { title: "1", description: "Version of this format." }),
+    networks: Type.Optional(named(NetworkSchema, { title: "a map of networks", description: "Networks, by name." })),
+    uplinks: Type.Optional(named(UplinkSchema, { title: "a map of uplinks", description: "Uplinks, by name." })),
+    bridge: Type.Optional(
+      Type.Object(
+        {
+          ageingSeconds: Type.Optional(
+            integer(1, 1_000_000, {
+              default: DEFAULT_AGEING_SECONDS,
+              description: "Seconds after which a silent station's port is forgotten.",
+            }),
+          ),
+        },
+        { ...CLOSED, title: "a map", description: "Switching inside the networks." },
+      ),
+    ),
+    routes: Type.Optional(
+      Type.Array(RouteSchema, {
+        title: "a list of routes",
+        description: "Routes besides the connected subnets and the uplink's default route.",
+      }),
+    ),
+    nat: Type.Optional(
+      Type.Object(
+        {
+          profile: Type.Optional(
+            Type.Enum(["linux"], { default: "linux", title: "linux", description: "Whose behaviour NAT follows." }),
+          ),
+          masquerade: Type.Optional(
+            Type.Array(MasqueradeSchema, { title: "a list", description: "Sources that take an uplink's address." }),
+          ),
+        },
+        { ...CLOSED, title: "a map", description: "Network address translation." },
+      ),
+    ),
+    filter: Type.Optional(
+      Type.Object(
+        {
+          forward: chain("Packets that the router forwards from one interface to another."),
+          input: chain("Packets for the router itself."),
+        },
+        { ...CLOSED, title: "a map", description: "Which packets pass." },
+      ),
+    ),
+    limits: Type.Optional(
+      Type.Object(
+        {
+          flows: limit("flows", 16_777_216, "Connections; both directions are one."),
+          macs: limit("macs", 1_048_576, "Stations of all networks together."),
+          neighbours: limit("neighbours", 65_536, "Next hops whose hardware address is known or asked for."),
+        },
+        { ...CLOSED, title: "a map", description: "Sizes of the tables. They hold for the life of a router." },
+      ),
+    ),
+    control: Type.Optional(
+      Type.Object(
+        {
+          socket: Type.Optional(
+            Type.String({
+              pattern: "^/[^\\u0000]*$",
+              maxLength: LONGEST_SOCKET_PATH,
+              default: DEFAULT_SOCKET,
+              title: `an absolute path of at most ${LONGEST_SOCKET_PATH} bytes`,
+              description: "Unix socket of the API.",
+            }),
+          ),
+        },
+        { ...CLOSED, title: "a map", description: "How commands reach the router." },
+      ),
+    ),
+  },
+  { ...CLOSED, title: "a map", description: "Configuration of a Tapir router." },
+);
+
+/** A configuration as the file has it: plain data, without defaults filled in. */
+export type Configuration = Static<typeof ConfigurationSchema>;
+export type NetworkConfiguration = Static<typeof NetworkSchema>;
+export type PortConfiguration = Static<typeof PortSchema>;
+export type UplinkConfiguration = Static<typeof UplinkSchema>;
+export type RuleConfiguration = Static<typeof RuleSchema>;
+export type ChainConfiguration = NonNullable<NonNullable<Configuration["filter"]>["forward"]>;

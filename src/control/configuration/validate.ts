@@ -1,0 +1,128 @@
+/** Checks data against the schema, and says what is wrong in words. */
+import { Ajv, type ErrorObject } from "ajv";
+import { type Path, quote, type Report } from "./errors.ts";
+import { suggestion } from "./nearest.ts";
+import { type Configuration, ConfigurationSchema, NAME_WORDS } from "./schema.ts";
+
+/** What the design has, and this version has not. `*` is any name. */
+const NOT_YET: { path: string; value?: string }[] = [
+  { path: "nat.snat" },
+  { path: "nat.publish" },
+  { path: "nat.profile", value: "bcp" },
+  { path: "filter.bridge" },
+  { path: "uplinks.*.kind", value: "raw" },
+];
+
+const ajv = new Ajv({ allErrors: true, verbose: true, allowUnionTypes: true });
+const matches = ajv.compile<Configuration>(ConfigurationSchema);
+
+/** Whether `value` has the shape of a configuration; reports everything that has not. */
+export function hasShape(value: unknown, report: Report): value is Configuration {
+  if (matches(value)) return true;
+  const said = new Set<string>();
+  for (const error of withoutUnionNoise(matches.errors ?? [])) {
+    const { path, message, side } = explain(error, value);
+    // One value can fail several keywords of one schema: the first tells enough.
+    const key = JSON.stringify([path, side, error.keyword === "required" ? message : ""]);
+    if (said.has(key)) continue;
+    said.add(key);
+    report(path, message, side);
+  }
+  return false;
+}
+
+/**
+ * A value that fits no member of a union fails every member's keywords too. What is said instead: that it is none of
+ * them; but for a list, where a list is allowed, what is wrong inside it.
+ */
+function withoutUnionNoise(errors: ErrorObject[]): ErrorObject[] {
+  const dropped = new Set<ErrorObject>();
+  const unions = errors.filter(({ keyword }) => keyword === "anyOf");
+  unions.sort((left, right) => left.schemaPath.length - right.schemaPath.length);
+  for (const union of unions) {
+    if (dropped.has(union)) continue;
+    const members = union.schema as { type?: string }[];
+    const list = Array.isArray(union.data) ? members.findIndex(({ type }) => type === "array") : -1;
+    const kept = list < 0 ? undefined : `${union.schemaPath}/${list}/`;
+    for (const error of errors) {
+      if (!error.schemaPath.startsWith(`${union.schemaPath}/`)) continue;
+      if (error.instancePath !== union.instancePath && !error.instancePath.startsWith(`${union.instancePath}/`))
+        continue;
+      if (kept === undefined || !error.schemaPath.startsWith(kept)) dropped.add(error);
+    }
+    if (kept !== undefined) dropped.add(union);
+  }
+  return errors.filter((error) => !dropped.has(error) && error.propertyName === undefined);
+}
+
+interface Explained {
+  path: Path;
+  message: string;
+  side: "key" | "value";
+}
+
+function explain(error: ErrorObject, root: unknown): Explained {
+  const path = pathOf(error.instancePath, root);
+  switch (error.keyword) {
+    case "additionalProperties":
+      return unknownKey(path, error);
+    case "propertyNames": {
+      const name = error.params.propertyName as string;
+      return { path: [...path, name], message: `${quote(name)} is no valid name: ${NAME_WORDS}`, side: "key" };
+    }
+    case "required": {
+      return { path, message: `missing key ${quote(error.params.missingProperty)}`, side: "key" };
+    }
+    default:
+      return { path, message: wrongValue(path, error), side: "value" };
+  }
+}
+
+function unknownKey(path: Path, error: ErrorObject): Explained {
+  const key = error.params.additionalProperty as string;
+  const inside = [...path, key];
+  if (NOT_YET.some(({ path, value }) => value === undefined && isAt(inside, path))) {
+    return { path: inside, message: `${quote(key)} is not supported yet`, side: "key" };
+  }
+  const known = Object.keys((error.parentSchema?.properties as object | undefined) ?? {});
+  return { path: inside, message: `unknown key ${quote(key)}${suggestion(key, known)}`, side: "key" };
+}
+
+function wrongValue(path: Path, error: ErrorObject): string {
+  const { data, parentSchema } = error;
+  if (NOT_YET.some(({ path: at, value }) => value !== undefined && value === data && isAt(path, at))) {
+    return `${quote(data)} is not supported yet`;
+  }
+  const message = `expected ${parentSchema?.title ?? error.message}, not ${quote(data)}`;
+  if (typeof data === "string") return message + suggestion(data, wordsOf(parentSchema));
+  const wantsText = parentSchema?.type === "string" && (typeof data === "number" || typeof data === "boolean");
+  return wantsText ? `${message} (a text that looks like a number needs quotes)` : message;
+}
+
+/** The words that a schema allows, its union's members included. */
+function wordsOf(schema: unknown): string[] {
+  const {
+    enum: words = [],
+    anyOf = [],
+    items,
+  } = (schema ?? {}) as { enum?: unknown[]; anyOf?: unknown[]; items?: unknown };
+  const own = words.filter((word): word is string => typeof word === "string");
+  return [...own, ...anyOf.flatMap(wordsOf), ...(items === undefined ? [] : wordsOf(items))];
+}
+
+function isAt(path: Path, pattern: string): boolean {
+  const steps = pattern.split(".");
+  return steps.length === path.length && steps.every((step, index) => step === "*" || step === path[index]);
+}
+
+/** A JSON pointer's steps; those into lists become numbers. */
+function pathOf(pointer: string, root: unknown): Path {
+  const path: (string | number)[] = [];
+  let value = root;
+  for (const escaped of pointer.split("/").slice(1)) {
+    const step = escaped.replaceAll("~1", "/").replaceAll("~0", "~");
+    path.push(Array.isArray(value) ? Number(step) : step);
+    value = (value as Record<string, unknown> | undefined)?.[step];
+  }
+  return path;
+}
