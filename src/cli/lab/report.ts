@@ -99,7 +99,7 @@ export class Report {
   verdict(claim: string, holds: boolean, reason: string): void {
     this.line(`  ${holds ? this.paint("green", "OK    ") : this.paint("red", "FAILED")}  ${claim}`);
     if (holds) return;
-    this.line(`          ${reason}`);
+    for (const piece of fold(reason, WIDTH - 10)) this.line(`          ${piece}`);
     const step = this.steps.at(-1);
     if (step !== undefined) step.failures++;
   }

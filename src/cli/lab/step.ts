@@ -5,7 +5,7 @@ import type { Place } from "./places.ts";
 import type { Finished, Processes } from "./processes.ts";
 import type { Report } from "./report.ts";
 import type { RouterProcess } from "./router_process.ts";
-import type { SeenPacket } from "./seen.ts";
+import { packetsIn, type SeenPacket } from "./seen.ts";
 
 export interface Lab {
   processes: Processes;
@@ -81,9 +81,12 @@ export async function askTapir(lab: Lab, ...words: string[]): Promise<Finished> 
   return finished;
 }
 
-/** What is said where a claim does not hold: the packets that were there instead. */
+/** Packets that a reason names. */
+const NAMED_PACKETS = 3;
+
+/** What is said where a claim does not hold: the packets that were there instead, without their IP headers. */
 export function instead(packets: readonly SeenPacket[]): string {
-  return packets.length === 0
-    ? "nothing was seen there"
-    : `seen instead: ${packets.map(({ line }) => line).join("; ")}`;
+  const named = packetsIn(packets).slice(0, NAMED_PACKETS);
+  if (named.length === 0) return "no packet was seen";
+  return `seen instead: ${named.map(({ line, ip }) => `TTL ${ip?.ttl}, ${line.replace(/^.*?\) (?=\d)/, "")}`).join("; ")}`;
 }

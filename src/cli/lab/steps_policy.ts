@@ -10,7 +10,7 @@ export const forwardDrop: Step = {
   async run(lab) {
     await configure(lab, CLOSED);
     const { status, at } = await askAndLook(lab, Netns.C1, `${PING} ${Address.OUTSIDE}`, [BRIDGE_SIDE, UPLINK]);
-    const { stdout } = await askTapir(lab, "show", "rules");
+    await askTapir(lab, "show", "rules");
     const { report } = lab;
     const sent = requests(at(BRIDGE_SIDE), { source: Address.C1, destination: Address.OUTSIDE });
     report.verdict("the bridge side shows the request", sent.length === 1, instead(at(BRIDGE_SIDE)));
@@ -18,11 +18,7 @@ export const forwardDrop: Step = {
     report.verdict("no packet is on the uplink", left.length === 0, instead(left));
     report.verdict("the ping is not answered", status !== 0, "it was answered");
     const drops = await droppedBy(lab, "forward-drop");
-    report.verdict(
-      "the router has counted one packet dropped by FORWARD",
-      drops === 1,
-      `it has counted ${drops}:\n${stdout}`,
-    );
+    report.verdict("the router has counted one packet dropped by FORWARD", drops === 1, `it has counted ${drops}`);
   },
 };
 

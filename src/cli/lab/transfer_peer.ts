@@ -16,7 +16,7 @@ const LARGEST_BYTES = 64 << 20;
 const LONGEST_MS = 2_000;
 const WRITE_BYTES = 1 << 20;
 const HASH_BYTES = 32;
-const SILENCE_MS = 10_000;
+const SILENCE_MS = 4_000;
 
 /** First byte of the client: it sends, or it receives. */
 const Request = { SEND: 0x53, RECEIVE: 0x52 } as const;
