@@ -2,7 +2,6 @@ import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
-import { parse } from "yaml";
 import {
   CLOSED,
   configurationText,
@@ -16,6 +15,7 @@ import { checkTun, isPrivileged, missingCommands } from "../../src/cli/lab/needs
 import { UPLINK } from "../../src/cli/lab/places.ts";
 import { Report } from "../../src/cli/lab/report.ts";
 import { askedFor, replies, requests, seePacket, withPrefix } from "../../src/cli/lab/seen.ts";
+import { parseConfiguration } from "../../src/control/configuration/configuration.ts";
 import { arp, echoReply, echoRequest, ethernet, udp } from "../support/frames.ts";
 
 const MACS = ["02:00:00:00:00:01", "02:00:00:00:00:02"] as const;
@@ -63,10 +63,17 @@ describe("what the lab needs", () => {
 describe("the lab's configurations", () => {
   it("differ in what their steps are about", () => {
     const read = (settings: typeof CLOSED) => {
-      const { networks, nat, filter } = parse(configurationText(settings));
-      const { defaultRoute } = networks.lab.ports.c1;
-      const { policy, rules } = filter.forward;
-      return [defaultRoute, nat.masquerade.length, policy, rules?.length ?? 0, filter.input.policy];
+      const { configuration, errors } = parseConfiguration(configurationText(settings), "lab.yaml");
+      if (configuration === undefined) throw new Error(JSON.stringify(errors));
+      const { networks, nat, filter } = configuration;
+      const { policy, rules } = filter?.forward ?? {};
+      return [
+        networks?.lab.ports?.c1.defaultRoute,
+        nat?.masquerade?.length,
+        policy,
+        rules?.length ?? 0,
+        filter?.input?.policy,
+      ];
     };
     expect(read(OPEN_WITHOUT_NAT)).toEqual([false, 0, "accept", 0, "accept"]);
     expect(read(MASQUERADED)).toEqual([true, 1, "accept", 0, "accept"]);
