@@ -10,7 +10,13 @@ import type { DevicePlan } from "./devices.ts";
 import type { Report } from "./errors.ts";
 import { Indexes, interfaceKey, MOST_INTERFACES, MOST_PORTS, portKey } from "./indexes.ts";
 import { collectNames } from "./names.ts";
-import { type Configuration, DEFAULT_AGEING_SECONDS, DEFAULT_LIMITS, DEFAULT_SOCKET } from "./schema.ts";
+import {
+  type Configuration,
+  DEFAULT_AGEING_SECONDS,
+  DEFAULT_LIMITS,
+  DEFAULT_SOCKET,
+  LONGEST_SOCKET_PATH,
+} from "./schema.ts";
 
 /** A configuration with all names resolved: what the dataplane is told, and what the control process does. */
 export interface ResolvedPlan {
@@ -61,8 +67,8 @@ function checkSizes(builder: InterfaceBuilder, configuration: Configuration, rep
   if (count > MOST_INTERFACES) report([], `${count} networks and uplinks: at most ${MOST_INTERFACES} are supported`);
   if (builder.ports.length > MOST_PORTS)
     report([], `${builder.ports.length} ports: at most ${MOST_PORTS} are supported`);
-  if (Buffer.byteLength(configuration.control?.socket ?? "") > 107) {
-    report(["control", "socket"], "the path is longer than 107 bytes");
+  if (Buffer.byteLength(configuration.control?.socket ?? "") > LONGEST_SOCKET_PATH) {
+    report(["control", "socket"], `the path is longer than ${LONGEST_SOCKET_PATH} bytes`);
   }
 }
 

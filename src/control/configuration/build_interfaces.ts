@@ -53,6 +53,7 @@ export class InterfaceBuilder {
   /** Ports by name: of a network and an uplink all their ports, of a port itself. */
   readonly portsOf = new Map<string, number[]>();
 
+  /** Whether every interface could be built. */
   get isComplete(): boolean {
     return this.connected.length === this.indexOfInterface.size;
   }
@@ -132,7 +133,7 @@ export class InterfaceBuilder {
   private readPortAddress(network: NetworkContext, port: PortConfiguration, path: Path): number | undefined {
     if (port.address === undefined) return undefined;
     const at = [...path, "address"];
-    const address = readAddress(port.address, at, this.report);
+    const address = readAddress(port.address, at, this.report, "an IPv4 address without a prefix length");
     if (address === undefined || !isHostOf(network.subnet, address, "address", at, this.report)) return undefined;
     if (address === network.gateway) {
       this.report(at, `address ${formatAddress(address)} is the gateway's`);

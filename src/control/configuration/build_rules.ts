@@ -10,7 +10,7 @@ import {
   type REJECT_NAMES,
   type RuleConfiguration,
   type STATE_NAMES,
-} from "./schema.ts";
+} from "./schema_rules.ts";
 
 const ACTIONS = { accept: Action.ACCEPT, drop: Action.DROP, reject: Action.REJECT } as const;
 const PROTOCOLS = { tcp: Protocol.TCP, udp: Protocol.UDP, icmp: Protocol.ICMP } as const;

@@ -6,6 +6,7 @@
  * prototype, in which `constructor` is a name like any other.
  */
 import {
+  type Alias,
   type Document,
   isAlias,
   isMap,
@@ -22,6 +23,9 @@ import { type Path, quote, type Side } from "./errors.ts";
 export const LARGEST_TEXT_BYTES = 1024 * 1024;
 const MOST_NODES = 100_000;
 const DEEPEST_NESTING = 32;
+/** One slip makes the parser complain of everything behind it. */
+const MOST_SYNTAX_ERRORS = 20;
+const NESTED_TOO_DEEP = "nested too deep";
 
 export interface Position {
   /** Both from 1. */
@@ -77,24 +81,35 @@ function readValue(text: string, lines: LineCounter, root: Place, errors: TextEr
   if (Buffer.byteLength(text) > LARGEST_TEXT_BYTES) {
     return fail(`the file is larger than ${LARGEST_TEXT_BYTES} bytes`);
   }
-  let document: Document.Parsed;
-  try {
-    // Duplicate keys are found below, where their path is known.
-    document = parseDocument(text, { lineCounter: lines, prettyErrors: false, uniqueKeys: false });
-  } catch (error) {
-    // The parser recurses: thousands of opening brackets exhaust the stack.
-    return fail(error instanceof RangeError ? "nested too deep" : (error as Error).message);
-  }
-  for (const { code, pos, message } of [...document.errors, ...document.warnings]) {
-    fail(code === "MULTIPLE_DOCS" ? "a second document begins here: one is allowed" : oneLine(message), pos[0]);
+  // Duplicate keys are found below, where their path is known.
+  const document = parseDocument(text, { lineCounter: lines, prettyErrors: false, uniqueKeys: false });
+  const problems = problemsOf(document);
+  for (const { pos, message } of problems.slice(0, MOST_SYNTAX_ERRORS)) fail(message, pos[0]);
+  if (problems.length > MOST_SYNTAX_ERRORS) {
+    fail(`${problems.length - MOST_SYNTAX_ERRORS} more syntax errors follow`, problems[MOST_SYNTAX_ERRORS].pos[0]);
   }
   const { explicit, version } = document.directives.yaml;
   if (explicit === true && version !== "1.2") fail(`YAML ${version} is not supported, only 1.2`);
   if (errors.length > 0) return undefined;
   if (document.contents === null) return fail('the file is empty: it needs at least "version: 1" and a network');
-  const reader = new Reader(document, (offset, path, message) => errors.push({ offset, path, message }));
+  const reader = new Reader((offset, path, message) => errors.push({ offset, path, message }));
   const value = reader.read(document.contents, [], root);
   return errors.some(({ path }) => path.length === 0) ? undefined : value;
+}
+
+/** What the parser objects to: one problem for each place, on one line each. */
+function problemsOf(document: Document.Parsed): { pos: [number, number]; message: string }[] {
+  const problems = [...document.errors, ...document.warnings];
+  // The parser recurses, and gives up where the stack ends. What it says besides follows from that.
+  const exhausted = problems.find(({ code }) => code === "RESOURCE_EXHAUSTION");
+  if (exhausted !== undefined) return [{ pos: exhausted.pos, message: NESTED_TOO_DEEP }];
+  const places = new Set<number>();
+  return problems.flatMap(({ code, pos, message }) => {
+    if (places.has(pos[0])) return [];
+    places.add(pos[0]);
+    const isSecond = code === "MULTIPLE_DOCS";
+    return [{ pos, message: isSecond ? "a second document begins here: one is allowed" : oneLine(message) }];
+  });
 }
 
 function oneLine(message: string): string {
@@ -113,12 +128,13 @@ function offsetOf(root: Place, path: Path, side: Side): number {
 }
 
 class Reader {
-  private readonly document: Document.Parsed;
   private readonly fail: (offset: number, path: Path, message: string) => void;
   private nodes = 0;
+  /** What each anchor stands for at this point of the text, and each alias that has been met. */
+  private readonly anchored = new Map<string, Node>();
+  private readonly targets = new Map<Alias, Node | undefined>();
 
-  constructor(document: Document.Parsed, fail: (offset: number, path: Path, message: string) => void) {
-    this.document = document;
+  constructor(fail: (offset: number, path: Path, message: string) => void) {
     this.fail = fail;
   }
 
@@ -127,18 +143,14 @@ class Reader {
     this.nodes++;
     if (path.length > DEEPEST_NESTING || this.nodes > MOST_NODES) {
       if (this.nodes <= MOST_NODES + 1) {
-        const what = this.nodes > MOST_NODES ? `more than ${MOST_NODES} values` : "nested too deep";
+        const what = this.nodes > MOST_NODES ? `more than ${MOST_NODES} values` : NESTED_TOO_DEEP;
         this.fail(place.valueOffset, path, `${what} (aliases count as what they stand for)`);
         this.nodes = MOST_NODES + 1;
       }
       return undefined;
     }
-    if (isAlias(node)) {
-      const target = node.resolve(this.document);
-      if (target !== undefined) return this.read(target, path, place);
-      this.fail(place.valueOffset, path, `no anchor "${node.source}" before this alias`);
-      return undefined;
-    }
+    if (isAlias(node)) return this.readAlias(node, path, place);
+    if (node?.anchor !== undefined) this.anchored.set(node.anchor, node);
     if (isMap<Node, Node | null>(node)) return this.readMap(node, path, place);
     if (isSeq<Node | null>(node)) {
       return node.items.map((item, index) => {
@@ -147,6 +159,15 @@ class Reader {
       });
     }
     return isScalar(node) ? node.value : null;
+  }
+
+  /** An anchor may be given again: an alias stands for the last one before it, also where it is itself read again. */
+  private readAlias(alias: Alias, path: Path, place: Place): unknown {
+    if (!this.targets.has(alias)) this.targets.set(alias, this.anchored.get(alias.source));
+    const target = this.targets.get(alias);
+    if (target !== undefined) return this.read(target, path, place);
+    this.fail(place.valueOffset, path, `no anchor ${quote(alias.source)} before this alias`);
+    return undefined;
   }
 
   private readMap(map: YAMLMap<Node, Node | null>, path: Path, place: Place): Record<string, unknown> {

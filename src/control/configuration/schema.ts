@@ -5,11 +5,9 @@
  *
  * `title` says what a value is, in words that fit "expected ..., not ...".
  */
-import { type Static, type TSchema, Type } from "typebox";
-
-/** Names of networks, ports and uplinks, which rules refer to. No longer than a device's name may be. */
-export const NAME_PATTERN = "^[A-Za-z0-9][A-Za-z0-9_.-]{0,14}$";
-export const NAME_WORDS = "1 to 15 letters, digits, _, . and -, beginning with a letter or a digit";
+import { type Static, Type } from "typebox";
+import { address, CLOSED, integer, named, prefix } from "./schema_parts.ts";
+import { chain } from "./schema_rules.ts";
 
 export const DEFAULT_SOCKET = "/run/tapir/tapir.sock";
 export const DEFAULT_MTU = 1500;
@@ -21,27 +19,8 @@ export const DEFAULT_LIMITS = { flows: 262_144, macs: 16_384, neighbours: 4096 }
 const LEAST_MTU = 68;
 const LARGEST_MTU = 65_521;
 /** A unix socket's path has 108 bytes with its final zero. */
-const LONGEST_SOCKET_PATH = 107;
-const LONGEST_RULE_NAME = 256;
+export const LONGEST_SOCKET_PATH = 107;
 
-function integer(minimum: number, maximum: number, options: object = {}) {
-  return Type.Integer({ minimum, maximum, title: `an integer from ${minimum} to ${maximum}`, ...options });
-}
-
-function oneOrMore<T extends TSchema>(item: T, title: string, options: object = {}) {
-  const list = Type.Array(item, { minItems: 1, title: `a list of at least one` });
-  return Type.Union([item, list], { title: `${title}, or a list of them`, ...options });
-}
-
-/** A map from names to values of one kind. */
-function named<T extends TSchema>(item: T, options: object) {
-  return Type.Record(Type.String(), item, { propertyNames: { pattern: NAME_PATTERN }, ...options });
-}
-
-const CLOSED = { additionalProperties: false };
-
-const address = (options: object) => Type.String({ title: "an IPv4 address", ...options });
-const prefix = (options: object) => Type.String({ title: "an IPv4 prefix", ...options });
 /** Linux refuses slashes, colons and spaces in a device's name, and replaces %d. */
 const deviceName = (options: object) =>
   Type.String({
@@ -142,127 +121,6 @@ const MasqueradeSchema = Type.Object(
   { ...CLOSED, title: "a map { from, out }" },
 );
 
-export const PROTOCOL_NAMES = ["tcp", "udp", "icmp"] as const;
-export const STATE_NAMES = ["new", "established", "related", "invalid"] as const;
-export const REJECT_NAMES = [
-  "icmp-net-unreachable",
-  "icmp-host-unreachable",
-  "icmp-proto-unreachable",
-  "icmp-port-unreachable",
-  "icmp-net-prohibited",
-  "icmp-host-prohibited",
-  "icmp-admin-prohibited",
-  "tcp-reset",
-] as const;
-/** Types of RFC 792, 950 and 1256, by iptables' names. */
-export const ICMP_TYPES = {
-  "echo-reply": 0,
-  "destination-unreachable": 3,
-  "source-quench": 4,
-  redirect: 5,
-  "echo-request": 8,
-  "router-advertisement": 9,
-  "router-solicitation": 10,
-  "time-exceeded": 11,
-  "parameter-problem": 12,
-  "timestamp-request": 13,
-  "timestamp-reply": 14,
-  "address-mask-request": 17,
-  "address-mask-reply": 18,
-} as const;
-export type IcmpTypeName = keyof typeof ICMP_TYPES;
-const ICMP_TYPE_NAMES = Object.keys(ICMP_TYPES) as IcmpTypeName[];
-
-const port = Type.Union(
-  [integer(0, 65_535), Type.String({ pattern: "^[0-9]{1,5}(-[0-9]{1,5})?$", title: 'a port or a range "a-b"' })],
-  { title: "a port from 0 to 65535 or a range like 2000-3000" },
-);
-const ports = (description: string) =>
-  Type.Optional(oneOrMore(port, "a port from 0 to 65535 or a range like 2000-3000", { description }));
-const interfaces = (description: string) =>
-  Type.Optional(
-    oneOrMore(Type.String({ title: "a name of a network, port or uplink" }), "a name of a network, port or uplink", {
-      description,
-    }),
-  );
-const prefixes = (description: string) =>
-  Type.Optional(oneOrMore(prefix({}), "an IPv4 prefix or address", { description }));
-
-const RuleSchema = Type.Object(
-  {
-    in: interfaces("Where the packet came in: networks, ports, uplinks."),
-    out: interfaces("Where it is going to leave: networks and uplinks. Only in `forward`."),
-    from: prefixes("Source addresses."),
-    to: prefixes("Destination addresses, after translation."),
-    proto: Type.Optional(
-      Type.Union([Type.Enum([...PROTOCOL_NAMES], { title: "a protocol" }), integer(0, 255)], {
-        title: "tcp, udp, icmp or a number from 0 to 255",
-        description: "IP protocol.",
-      }),
-    ),
-    sport: ports("Source ports; needs `proto` tcp or udp."),
-    dport: ports("Destination ports, after translation; needs `proto` tcp or udp."),
-    icmpType: Type.Optional(
-      oneOrMore(
-        Type.Union([Type.Enum(ICMP_TYPE_NAMES, { title: "an ICMP type" }), integer(0, 255)], {
-          title: "an ICMP type's name or a number from 0 to 255",
-        }),
-        "an ICMP type's name or a number from 0 to 255",
-        { description: "ICMP type; needs `proto` icmp." },
-      ),
-    ),
-    state: Type.Optional(
-      oneOrMore(
-        Type.Enum([...STATE_NAMES], { title: "new, established, related or invalid" }),
-        "new, established, related or invalid",
-        { description: "What conntrack says of the packet." },
-      ),
-    ),
-    action: Type.Enum(["accept", "drop", "reject"], {
-      title: "accept, drop or reject",
-      description: "What becomes of the packet.",
-    }),
-    with: Type.Optional(
-      Type.Enum([...REJECT_NAMES], {
-        title: `one of ${REJECT_NAMES.join(", ")}`,
-        default: "icmp-port-unreachable",
-        description: "Answer of `reject`; `tcp-reset` needs `proto` tcp.",
-      }),
-    ),
-    name: Type.Optional(
-      Type.String({
-        minLength: 1,
-        maxLength: LONGEST_RULE_NAME,
-        title: `a text of 1 to ${LONGEST_RULE_NAME} characters`,
-        description: "Shown with the rule.",
-      }),
-    ),
-  },
-  { ...CLOSED, title: "a map", description: "Every key that is present must match; a list matches if a member does." },
-);
-
-const chain = (description: string) =>
-  Type.Optional(
-    Type.Object(
-      {
-        policy: Type.Optional(
-          Type.Enum(["accept", "drop"], {
-            default: "accept",
-            title: "accept or drop",
-            description: "What becomes of packets that no rule matches.",
-          }),
-        ),
-        rules: Type.Optional(
-          Type.Array(RuleSchema, {
-            title: "a list of rules",
-            description: "In order; the first that matches decides.",
-          }),
-        ),
-      },
-      { ...CLOSED, title: "a map", description },
-    ),
-  );
-
 const limit = (key: keyof typeof DEFAULT_LIMITS, maximum: number, description: string) =>
   Type.Optional(integer(1, maximum, { default: DEFAULT_LIMITS[key], description }));
 
@@ -347,5 +205,3 @@ export type Configuration = Static<typeof ConfigurationSchema>;
 export type NetworkConfiguration = Static<typeof NetworkSchema>;
 export type PortConfiguration = Static<typeof PortSchema>;
 export type UplinkConfiguration = Static<typeof UplinkSchema>;
-export type RuleConfiguration = Static<typeof RuleSchema>;
-export type ChainConfiguration = NonNullable<NonNullable<Configuration["filter"]>["forward"]>;

@@ -2,7 +2,8 @@
 import { Ajv, type ErrorObject } from "ajv";
 import { type Path, quote, type Report } from "./errors.ts";
 import { suggestion } from "./nearest.ts";
-import { type Configuration, ConfigurationSchema, NAME_WORDS } from "./schema.ts";
+import { type Configuration, ConfigurationSchema } from "./schema.ts";
+import { NAME_WORDS } from "./schema_parts.ts";
 
 /** What the design has, and this version has not. `*` is any name. */
 const NOT_YET: { path: string; value?: string }[] = [

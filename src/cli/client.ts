@@ -1,0 +1,54 @@
+/** Asks the router that runs: one HTTP request over its unix socket. */
+import { type IncomingMessage, request } from "node:http";
+import { createInterface } from "node:readline";
+import { DEFAULT_SOCKET } from "../control/configuration/configuration.ts";
+import { ExitCode, type SystemError, TapirError } from "../control/errors.ts";
+
+/** Seconds that an answer may take. */
+const PATIENCE_MS = 30_000;
+
+export function socketPath(option: string | undefined): string {
+  return option ?? process.env.TAPIR_SOCKET ?? DEFAULT_SOCKET;
+}
+
+function send(socket: string, method: string, path: string, body?: object): Promise<IncomingMessage> {
+  return new Promise((resolve, reject) => {
+    const call = request({ socketPath: socket, method, path, timeout: PATIENCE_MS }, resolve);
+    call.once("timeout", () => call.destroy(new Error("timed out")));
+    call.once("error", (error: SystemError) => reject(noRouter(socket, error)));
+    call.end(body === undefined ? undefined : JSON.stringify(body));
+  });
+}
+
+function noRouter(socket: string, error: SystemError): TapirError {
+  const why = error.code === "ENOENT" || error.code === "ECONNREFUSED" ? "no router runs there" : error.message;
+  if (error.code === "EACCES") return new TapirError(`${socket}: no permission: run as root`, ExitCode.PRIVILEGE);
+  return new TapirError(`no router answers on ${socket}: ${why}`, ExitCode.NO_ROUTER);
+}
+
+async function textOf(response: IncomingMessage): Promise<string> {
+  let text = "";
+  response.setEncoding("utf8");
+  for await (const chunk of response) text += chunk;
+  return text;
+}
+
+/** The answer as data; throws what the router says is wrong. */
+export async function ask<T>(socket: string, method: string, path: string, body?: object): Promise<T> {
+  const response = await send(socket, method, path, body);
+  const answer = JSON.parse(await textOf(response)) as T & { error?: string };
+  if (response.statusCode !== 200) throw new TapirError(answer.error ?? `the router said ${response.statusCode}`);
+  return answer;
+}
+
+/** The elements of an array that the router sends one a line, as they come. */
+export async function* askEach<T>(socket: string, path: string): AsyncGenerator<T> {
+  const response = await send(socket, "GET", path);
+  if (response.statusCode !== 200)
+    throw new TapirError((JSON.parse(await textOf(response)) as { error: string }).error);
+  for await (const line of createInterface({ input: response })) {
+    const text = line.replace(/,$/, "");
+    if (text.startsWith("{")) yield JSON.parse(text) as T;
+  }
+  if (!response.complete) throw new TapirError("the router broke off in the middle of its answer", ExitCode.NO_ROUTER);
+}

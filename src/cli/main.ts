@@ -1,0 +1,176 @@
+#!/usr/bin/env node
+/** The `tapir` command: reads its words, runs the command, turns errors into one line and an exit code. */
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import { Argument, Command, CommanderError, InvalidArgumentError } from "commander";
+import type { Attached } from "../control/attach.ts";
+import { ExitCode, TapirError } from "../control/errors.ts";
+import { readConfiguration, run } from "../control/run.ts";
+import { packageRoot } from "../io/package_root.ts";
+import { ask, socketPath } from "./client.ts";
+import { type ConntrackOptions, conntrack } from "./conntrack.ts";
+import { SHOWN, type Shown, show } from "./show.ts";
+
+interface CommonOptions {
+  socket?: string;
+  json?: boolean;
+}
+
+interface AttachOptions extends CommonOptions {
+  netns?: string;
+  pid?: number;
+  name?: string;
+  ifname?: string;
+  address?: string;
+  defaultRoute: boolean;
+}
+
+function print(line: string): void {
+  process.stdout.write(`${line}\n`);
+}
+
+function version(): string {
+  return (JSON.parse(readFileSync(join(packageRoot(), "package.json"), "utf8")) as { version: string }).version;
+}
+
+function readPid(text: string): number {
+  if (!/^[1-9][0-9]{0,9}$/.test(text)) throw new InvalidArgumentError("a process id is a number from 1 on.");
+  return Number(text);
+}
+
+/** A command that talks to a router. */
+function talking(program: Command, name: string, description: string): Command {
+  return program
+    .command(name)
+    .description(description)
+    .option("--socket <path>", "the router's socket (default: $TAPIR_SOCKET or /run/tapir/tapir.sock)")
+    .option("-j, --json", "print JSON");
+}
+
+function addRun(program: Command): void {
+  program
+    .command("run")
+    .description("run a router in the foreground; SIGTERM and SIGINT end it and remove what it made, SIGHUP re-reads")
+    .requiredOption("-f, --file <path>", "the configuration")
+    .option("--socket <path>", "the API's socket, in place of the configuration's")
+    .action(({ file, socket }: { file: string; socket?: string }) => run(file, socket ?? process.env.TAPIR_SOCKET));
+  program
+    .command("check")
+    .description("validate a configuration")
+    .requiredOption("-f, --file <path>", "the configuration")
+    .option("-j, --json", "print the configuration as JSON")
+    .action(({ file, json }: { file: string; json?: boolean }) => {
+      const configuration = readConfiguration(file);
+      print(json === true ? JSON.stringify(configuration, null, 2) : `${file} is valid`);
+    });
+}
+
+function addLab(program: Command): void {
+  program
+    .command("lab")
+    .description("the demonstration: two containers, a router and an outside host in namespaces of their own")
+    .option("--once", "end after the steps, with exit code 0 or 1")
+    .argument("[command...]", "run this in the first container once all is up, and end with its exit code")
+    .passThroughOptions()
+    .action(async (command: string[], { once }: { once?: boolean }) => {
+      const { labCommand } = await import("./lab/lab.ts");
+      process.exitCode = await labCommand({ once: once === true, ...(command.length > 0 ? { command } : {}) });
+    });
+}
+
+function addAttach(program: Command): void {
+  talking(program, "attach", "attach a container to a network of the running router")
+    .argument("<network>", "the network")
+    .option("--netns <name>", "the container's namespace, by its name in /run/netns")
+    .option("--pid <number>", "the container's namespace, by a process in it", readPid)
+    .option("--name <name>", "name of the port (default: the namespace's)")
+    .option("--ifname <name>", "name of the device in the container", "eth0")
+    .option("--address <address>", "its address (default: the first free one)")
+    .option("--no-default-route", "do not give it a default route over the gateway")
+    .action(async (network: string, options: AttachOptions) => {
+      const { socket, json, ...wish } = options;
+      if ((wish.netns === undefined) === (wish.pid === undefined)) {
+        throw new TapirError("attach: either --netns or --pid is needed", ExitCode.USAGE);
+      }
+      const attached = await ask<Attached>(socketPath(socket), "POST", "/v1/ports", { network, ...wish });
+      const { name, ifname, address, gateway } = attached;
+      print(
+        json === true ? JSON.stringify(attached) : `${name}: ${ifname} ${address}, gateway ${gateway}, on ${network}`,
+      );
+    });
+  talking(program, "detach", "detach a container")
+    .argument("<name>", "name of its port")
+    .action(async (name: string, { socket, json }: CommonOptions) => {
+      const path = `/v1/ports/${encodeURIComponent(name)}`;
+      const detached = await ask<{ network: string }>(socketPath(socket), "DELETE", path);
+      print(json === true ? JSON.stringify(detached) : `${name}: detached from ${detached.network}`);
+    });
+}
+
+function addTables(program: Command): void {
+  talking(program, "show", "show a table of the running router")
+    .addArgument(new Argument("<table>", "which table").choices(SHOWN))
+    .action(async (table: Shown, { socket, json }: CommonOptions) => {
+      print(await show(socketPath(socket), table, json === true));
+    });
+  talking(program, "conntrack", "the flow table, as conntrack(8) prints it")
+    .option("-L, --list", "list the flows")
+    .option("-C, --count", "count them")
+    .option("-p, --protocol <name>", "only this protocol")
+    .option("-s, --source <address>", "only flows from this original source")
+    .option("-d, --destination <address>", "only flows to this original destination")
+    .action((options: ConntrackOptions & CommonOptions) => conntrack(socketPath(options.socket), options, print));
+}
+
+function createProgram(): Command {
+  const program = new Command("tapir")
+    .description("A userspace router for network namespaces and containers")
+    .version(version())
+    .enablePositionalOptions()
+    .exitOverride()
+    .configureOutput({ outputError: (text, write) => write(text.replace(/^error: /, "tapir: ")) })
+    .addHelpText(
+      "after",
+      `
+Examples:
+  tapir lab                          two containers, a router, an outside host; the steps of the tutorial
+  tapir run -f router.yaml           the router in the foreground
+  tapir attach lab --netns c3        give the namespace c3 an eth0 on the network lab
+  tapir show drops                   why frames stopped, and how many
+  tapir conntrack -L -p tcp          the TCP flows
+
+Exit codes: 0 done, 1 failed, 2 wrong usage, 3 invalid configuration, 4 no router answers,
+            5 missing privilege or kernel feature`,
+    );
+  addLab(program);
+  addRun(program);
+  addAttach(program);
+  addTables(program);
+  for (const command of program.commands) command.exitOverride().configureOutput(program.configureOutput());
+  return program;
+}
+
+/** One line on stderr, and the exit code that belongs to the error. */
+function fail(error: unknown): void {
+  if (error instanceof CommanderError) {
+    // Commander has printed it; help and version are no errors.
+    process.exitCode = error.exitCode === 0 ? ExitCode.DONE : ExitCode.USAGE;
+    return;
+  }
+  const known = error instanceof TapirError;
+  const message = error instanceof Error ? error.message : String(error);
+  process.stderr.write(`${message.replace(/^(?!\S+:\d+:)/, "tapir: ")}\n`);
+  if (process.env.TAPIR_DEBUG === "1" && error instanceof Error) process.stderr.write(`${error.stack}\n`);
+  process.exitCode = known ? error.exitCode : ExitCode.FAILED;
+}
+
+/** A reader that has seen enough (`| head`) is no error. */
+process.stdout.on("error", (error: NodeJS.ErrnoException) => {
+  process.exit(error.code === "EPIPE" ? ExitCode.DONE : ExitCode.FAILED);
+});
+
+try {
+  await createProgram().parseAsync(process.argv);
+} catch (error) {
+  fail(error);
+}

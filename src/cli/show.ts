@@ -1,0 +1,63 @@
+/** `tapir show`: the router's tables. */
+import { ask } from "./client.ts";
+import { formatTable } from "./table.ts";
+
+export const SHOWN = ["ports", "fdb", "neighbours", "routes", "rules", "nat", "drops", "stats"] as const;
+export type Shown = (typeof SHOWN)[number];
+
+const COLUMNS: Partial<Record<Shown, string[]>> = {
+  ports: [
+    "name",
+    "interface",
+    "kind",
+    "device",
+    "namespace",
+    "mtu",
+    "state",
+    "rxFrames",
+    "txFrames",
+    "txFull",
+    "txErrors",
+  ],
+  fdb: ["network", "mac", "port", "ageSeconds"],
+  neighbours: ["interface", "address", "mac", "state", "parked"],
+  routes: ["to", "via", "interface", "kind"],
+  nat: ["kind", "from", "out", "to"],
+  drops: ["reason", "outcome", "count", "text"],
+};
+
+interface ShownChain {
+  policy: string;
+  policyPackets: number;
+  policyBytes: number;
+  rules: { rule: string; packets: number; bytes: number }[];
+}
+
+export async function show(socket: string, table: Shown, asJson: boolean): Promise<string> {
+  const answer = await ask<object>(socket, "GET", `/v1/${table}`);
+  if (asJson) return JSON.stringify(answer, null, 2);
+  if (table === "stats") return formatStats(answer as Record<string, number>);
+  if (table === "rules") return formatRules(answer as Record<string, ShownChain>);
+  const rows = answer as Record<string, unknown>[];
+  const kept = table === "drops" ? rows.filter((row) => row.count !== 0) : rows;
+  return formatTable(kept, COLUMNS[table] as string[]);
+}
+
+function formatStats(stats: Record<string, number>): string {
+  return formatTable(
+    Object.entries(stats).map(([counter, value]) => ({ counter, value })),
+    ["counter", "value"],
+  );
+}
+
+function formatRules(chains: Record<string, ShownChain>): string {
+  return Object.entries(chains)
+    .map(([name, chain]) => {
+      const rows = [
+        ...chain.rules,
+        { rule: `policy ${chain.policy}`, packets: chain.policyPackets, bytes: chain.policyBytes },
+      ];
+      return `chain ${name}\n${formatTable(rows, ["packets", "bytes", "rule"])}`;
+    })
+    .join("\n\n");
+}

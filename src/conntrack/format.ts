@@ -1,0 +1,106 @@
+/**
+ * A flow as conntrack(8) prints it (libnetfilter_conntrack's default output): protocol, seconds left, TCP state, the
+ * original tuple, its counters, [UNREPLIED], the reply tuple, its counters, [ASSURED], mark and use. Pure functions
+ * over the words of one entry; cold path, may allocate.
+ */
+
+import { Protocol } from "../packet/ipv4.ts";
+import { formatAddress } from "../packet/ipv4_address.ts";
+import { COUNTER_WORDS, FlowFlag, FlowWord, TUPLE_WORDS } from "./flow_layout.ts";
+import { tcpStateName } from "./tcp_states.ts";
+
+const PROTOCOL_NAMES: Record<number, string> = {
+  1: "icmp",
+  6: "tcp",
+  17: "udp",
+  33: "dccp",
+  47: "gre",
+  132: "sctp",
+  136: "udplite",
+};
+
+export interface TupleView {
+  source: string;
+  destination: string;
+  sourcePort?: number;
+  destinationPort?: number;
+  icmpType?: number;
+  icmpCode?: number;
+  icmpId?: number;
+  packets: number;
+  bytes: number;
+}
+
+/** A flow as data: what `tapir conntrack -L -j` prints. */
+export interface FlowView {
+  protocol: string;
+  protocolNumber: number;
+  secondsLeft: number;
+  /** TCP only. */
+  state?: string;
+  original: TupleView;
+  reply: TupleView;
+  seenReply: boolean;
+  assured: boolean;
+  mark: number;
+}
+
+/** The flow in `words` from `base` on; `now` is the dataplane's clock. */
+export function viewFlow(words: Int32Array, base: number, now: number): FlowView {
+  const status = words[base + FlowWord.STATUS];
+  const protocolNumber = status & 0xff;
+  const left = Math.max(0, (words[base + FlowWord.DEADLINE] - now) | 0);
+  return {
+    protocol: PROTOCOL_NAMES[protocolNumber] ?? "unknown",
+    protocolNumber,
+    secondsLeft: Math.floor(left / 1000),
+    ...(protocolNumber === Protocol.TCP ? { state: tcpStateName((status >>> 8) & 0xff) } : {}),
+    original: viewTuple(words, base, 0, protocolNumber),
+    reply: viewTuple(words, base, 1, protocolNumber),
+    seenReply: (status & FlowFlag.SEEN_REPLY) !== 0,
+    assured: (status & FlowFlag.ASSURED) !== 0,
+    mark: words[base + FlowWord.MARK] >>> 0,
+  };
+}
+
+function viewTuple(words: Int32Array, base: number, direction: number, protocol: number): TupleView {
+  const tuple = base + direction * TUPLE_WORDS;
+  const counters = base + FlowWord.PACKETS + direction * COUNTER_WORDS;
+  const ports = words[tuple + FlowWord.PORTS];
+  const high = words[counters + 2];
+  return {
+    source: formatAddress(words[tuple]),
+    destination: formatAddress(words[tuple + 1]),
+    ...viewPorts(protocol, ports),
+    packets: (words[counters] >>> 0) + (high >>> 16) * 2 ** 32,
+    bytes: (words[counters + 1] >>> 0) + (high & 0xffff) * 2 ** 32,
+  };
+}
+
+function viewPorts(protocol: number, ports: number): Partial<TupleView> {
+  if (protocol === Protocol.ICMP) {
+    return { icmpType: (ports >>> 8) & 0xff, icmpCode: ports & 0xff, icmpId: ports >>> 16 };
+  }
+  if (protocol !== Protocol.TCP && protocol !== Protocol.UDP) return {};
+  return { sourcePort: ports >>> 16, destinationPort: ports & 0xffff };
+}
+
+/** One line, without its newline. */
+export function formatFlow(flow: FlowView): string {
+  const parts = [`${flow.protocol.padEnd(8)} ${flow.protocolNumber} ${flow.secondsLeft}`];
+  if (flow.state !== undefined) parts.push(flow.state);
+  parts.push(formatTuple(flow.original));
+  if (!flow.seenReply) parts.push("[UNREPLIED]");
+  parts.push(formatTuple(flow.reply));
+  if (flow.assured) parts.push("[ASSURED]");
+  parts.push(`mark=${flow.mark}`, "use=1");
+  return parts.join(" ");
+}
+
+function formatTuple(tuple: TupleView): string {
+  const parts = [`src=${tuple.source} dst=${tuple.destination}`];
+  if (tuple.sourcePort !== undefined) parts.push(`sport=${tuple.sourcePort} dport=${tuple.destinationPort}`);
+  if (tuple.icmpType !== undefined) parts.push(`type=${tuple.icmpType} code=${tuple.icmpCode} id=${tuple.icmpId}`);
+  parts.push(`packets=${tuple.packets} bytes=${tuple.bytes}`);
+  return parts.join(" ");
+}

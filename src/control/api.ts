@@ -1,0 +1,133 @@
+/**
+ * The API: HTTP/JSON on the unix socket. Answers are JSON; errors are `{ "error": "…" }` with a fitting status.
+ *
+ *     GET    /v1/ports  fdb  neighbours  routes  rules  nat  drops  stats  conntrack  conntrack/count
+ *     POST   /v1/ports          attach a container: { network, netns | pid, name?, ifname?, address?, defaultRoute? }
+ *     DELETE /v1/ports/NAME     detach it
+ */
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
+import type { RulesResult, StatsResult } from "../dataplane/messages.ts";
+import { type AttachRequest, attach, detach } from "./attach.ts";
+import { TapirError } from "./errors.ts";
+import type { RunningRouter } from "./router.ts";
+import { showFdb, showNat, showNeighbours, showRoutes, showRules } from "./show.ts";
+
+/** Longest request body in bytes. */
+const BODY_LIMIT = 64 * 1024;
+
+class HttpError extends Error {
+  readonly status: number;
+
+  constructor(status: number, message: string) {
+    super(message);
+    this.status = status;
+  }
+}
+
+type Handler = (router: RunningRouter, request: IncomingMessage) => Promise<unknown>;
+
+const READERS: Record<string, Handler> = {
+  ports: (router) => router.ports(),
+  fdb: showFdb,
+  neighbours: showNeighbours,
+  routes: showRoutes,
+  rules: async (router) => showRules(router, (await router.show("rules")) as RulesResult),
+  nat: showNat,
+  drops: (router) => router.show("drops"),
+  stats: async (router) => ((await router.show("stats")) as StatsResult).counters,
+  "conntrack/count": async (router) => ({ count: router.flows.count }),
+};
+
+export function createApi(router: RunningRouter): Server {
+  const server = createServer((request, response) => {
+    answer(router, request, response).catch((error: Error) => fail(response, error));
+  });
+  server.requestTimeout = 30_000;
+  return server;
+}
+
+async function answer(router: RunningRouter, request: IncomingMessage, response: ServerResponse): Promise<void> {
+  const { pathname } = new URL(request.url ?? "/", "http://tapir");
+  const resource = /^\/v1\/(.+)$/.exec(pathname)?.[1];
+  if (resource === undefined) throw new HttpError(404, `no such path: ${pathname}`);
+  if (resource === "conntrack") {
+    allow(request, "GET");
+    return sendFlows(router, response);
+  }
+  send(response, 200, await handlerOf(resource, request)(router, request));
+}
+
+function handlerOf(resource: string, request: IncomingMessage): Handler {
+  const port = /^ports\/([^/]+)$/.exec(resource)?.[1];
+  if (port !== undefined) {
+    allow(request, "DELETE");
+    return (router) => detach(router, decodeURIComponent(port));
+  }
+  if (resource === "ports" && request.method === "POST") {
+    return async (router) => attach(router, (await readBody(request)) as AttachRequest);
+  }
+  const reader = Object.hasOwn(READERS, resource) ? READERS[resource] : undefined;
+  if (reader === undefined) throw new HttpError(404, `no such path: /v1/${resource}`);
+  allow(request, resource === "ports" ? "GET, POST" : "GET");
+  return reader;
+}
+
+function allow(request: IncomingMessage, methods: string): void {
+  if (!methods.split(", ").includes(request.method ?? "")) throw new HttpError(405, `only ${methods} here`);
+}
+
+async function readBody(request: IncomingMessage): Promise<unknown> {
+  const chunks: Buffer[] = [];
+  let length = 0;
+  for await (const chunk of request as AsyncIterable<Buffer>) {
+    length += chunk.length;
+    if (length > BODY_LIMIT) throw new HttpError(413, `a request has at most ${BODY_LIMIT} bytes`);
+    chunks.push(chunk);
+  }
+  try {
+    const body: unknown = JSON.parse(Buffer.concat(chunks).toString("utf8"));
+    if (typeof body === "object" && body !== null && !Array.isArray(body)) return body;
+  } catch {
+    // Said below.
+  }
+  throw new HttpError(400, "the request's body is not a JSON object");
+}
+
+function send(response: ServerResponse, status: number, body: unknown): void {
+  response.writeHead(status, { "content-type": "application/json" });
+  response.end(`${JSON.stringify(body ?? {})}\n`);
+}
+
+/** An array, a flow at a time: a table of a million is never one string, and a slow reader is waited for. */
+async function sendFlows(router: RunningRouter, response: ServerResponse): Promise<void> {
+  response.writeHead(200, { "content-type": "application/json" });
+  let separator = "[\n";
+  for (const flow of router.flows.flows()) {
+    const goesOn = response.write(separator + JSON.stringify(flow));
+    separator = ",\n";
+    if (!goesOn) await drained(response);
+    if (response.destroyed) return;
+  }
+  response.end(separator === "[\n" ? "[]\n" : "\n]\n");
+}
+
+function drained(response: ServerResponse): Promise<void> {
+  return new Promise((resolve) => {
+    const done = (): void => {
+      response.off("drain", done);
+      response.off("close", done);
+      resolve();
+    };
+    response.on("drain", done);
+    response.on("close", done);
+  });
+}
+
+function fail(response: ServerResponse, error: Error): void {
+  if (response.headersSent) {
+    response.destroy();
+    return;
+  }
+  const status = error instanceof HttpError ? error.status : error instanceof TapirError ? 409 : 500;
+  send(response, status, { error: error.message });
+}

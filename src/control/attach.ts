@@ -1,0 +1,89 @@
+/** Attaching a container to a network of a running router, and detaching it: edits of the configuration. */
+import { formatAddress } from "../packet/ipv4_address.ts";
+import type { Configuration } from "./configuration/configuration.ts";
+import { TapirError } from "./errors.ts";
+import type { RunningRouter } from "./router.ts";
+
+export interface AttachRequest {
+  network?: unknown;
+  netns?: unknown;
+  pid?: unknown;
+  /** Name of the port; default: the namespace's name, or `pid-N`. */
+  name?: unknown;
+  ifname?: unknown;
+  /** Default: the first free host address of the subnet. */
+  address?: unknown;
+  /** Default: true. */
+  defaultRoute?: unknown;
+}
+
+const KEYS = new Set(["network", "netns", "pid", "name", "ifname", "address", "defaultRoute"]);
+
+export interface Attached {
+  name: string;
+  network: string;
+  address: string;
+  gateway: string;
+  ifname: string;
+}
+
+/** Adds a port; the configuration's own checks say what is wrong with it. */
+export async function attach(router: RunningRouter, request: AttachRequest): Promise<Attached> {
+  const unknown = Object.keys(request).find((key) => !KEYS.has(key));
+  if (unknown !== undefined) throw new TapirError(`attach: unknown key "${unknown}"`);
+  const { network, netns, pid, ifname = "eth0" } = request;
+  if (typeof network !== "string") throw new TapirError("attach: which network?");
+  if ((netns === undefined) === (pid === undefined)) throw new TapirError("attach: either netns or pid is needed");
+  const configuration = structuredClone(router.configuration);
+  const target = configuration.networks?.[network];
+  if (target === undefined) throw new TapirError(`attach: no network is called ${network}`);
+  const name = String(request.name ?? netns ?? `pid-${String(pid)}`);
+  target.ports ??= {};
+  if (Object.hasOwn(target.ports, name)) throw new TapirError(`attach: ${network} has a port called ${name} already`);
+  const address = request.address ?? freeAddress(router, network);
+  Object.assign(target.ports, {
+    [name]: {
+      ...(netns === undefined ? { pid } : { netns }),
+      ifname,
+      address,
+      defaultRoute: request.defaultRoute ?? true,
+    },
+  });
+  await router.change(configuration);
+  const gateway = interfaceOf(router, network).address;
+  return { name, network, address: String(address), gateway: formatAddress(gateway), ifname: String(ifname) };
+}
+
+export async function detach(router: RunningRouter, name: string): Promise<{ name: string; network: string }> {
+  const configuration: Configuration = structuredClone(router.configuration);
+  for (const [network, { ports }] of Object.entries(configuration.networks ?? {})) {
+    if (ports === undefined || !Object.hasOwn(ports, name)) continue;
+    delete ports[name];
+    await router.change(configuration);
+    return { name, network };
+  }
+  throw new TapirError(`detach: no container's port is called ${name}`);
+}
+
+function interfaceOf(router: RunningRouter, network: string) {
+  const found = router.resolved.plan.interfaces.find((each) => each.name === network);
+  if (found === undefined) throw new TapirError(`no network is called ${network}`);
+  return found;
+}
+
+/** The first host address that neither the gateway nor a port has. */
+function freeAddress(router: RunningRouter, network: string): string {
+  const { index, address, prefixLength } = interfaceOf(router, network);
+  const { plan, devices } = router.resolved;
+  const used = new Set([address]);
+  for (const [at, port] of plan.ports.entries()) {
+    const held = devices[at].address;
+    if (port.interface === index && held !== undefined) used.add(held.address);
+  }
+  const first = address & (-1 << (32 - prefixLength));
+  const hosts = 2 ** (32 - prefixLength) - 2;
+  for (let host = 1; host <= hosts; host++) {
+    if (!used.has((first + host) | 0)) return formatAddress((first + host) | 0);
+  }
+  throw new TapirError(`attach: ${network} has no free address left`);
+}

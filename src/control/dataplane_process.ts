@@ -1,0 +1,132 @@
+/**
+ * The dataplane process as the control process sees it: started with one end of a channel, asked one thing after the
+ * other, and told to stop. It runs in a session of its own, so that a terminal's Ctrl-C reaches the control process
+ * alone, which then ends things in order.
+ */
+import { type ChildProcess, spawn } from "node:child_process";
+import { join } from "node:path";
+import type { Notice, Reply, Request } from "../dataplane/messages.ts";
+import { Channel } from "../io/channel.ts";
+import { native } from "../io/native.ts";
+import { packageRoot } from "../io/package_root.ts";
+import { TapirError } from "./errors.ts";
+
+const PROGRAM = join(packageRoot(), "dist/src/dataplane/main.js");
+
+/**
+ * V8 settings of the dataplane. Its stages are many small functions; the default budget stops inlining in the middle
+ * of the walk, which costs a fifth of the rate.
+ */
+const V8_FLAGS = ["--max-inlined-bytecode-size-cumulative=5000", "--max-inlined-bytecode-size=1000"];
+
+/** Time between asking the dataplane to stop and killing it. */
+const STOP_MS = 2_000;
+/** A request that is not answered for so long means that the dataplane hangs. */
+const REPLY_MS = 10_000;
+
+type WithoutId<T> = T extends unknown ? Omit<T, "id"> : never;
+
+interface Pending {
+  resolve: (result: unknown) => void;
+  reject: (error: Error) => void;
+  timer: NodeJS.Timeout;
+}
+
+export interface DataplaneEvents {
+  notice(notice: Notice): void;
+  /** The process has ended without having been told to. */
+  died(reason: string): void;
+}
+
+export class DataplaneProcess {
+  private readonly child: ChildProcess;
+  private readonly channel: Channel;
+  private readonly fd: number;
+  private readonly stopWatching: () => void;
+  private readonly pending = new Map<number, Pending>();
+  private readonly events: DataplaneEvents;
+  private readonly exited: Promise<void>;
+  private lastId = 0;
+  private isStopping = false;
+
+  constructor(events: DataplaneEvents) {
+    this.events = events;
+    const [own, other] = native().socketPair();
+    this.fd = own;
+    const profile = process.env.TAPIR_DATAPLANE_FLAGS?.split(" ") ?? [];
+    this.child = spawn(process.execPath, [...V8_FLAGS, ...profile, PROGRAM], {
+      stdio: ["ignore", "inherit", "inherit", other],
+      detached: true,
+    });
+    native().closeDescriptor(other);
+    this.channel = new Channel(native(), own);
+    this.stopWatching = native().watchReadable(own, () => this.read());
+    this.exited = new Promise((resolve) => {
+      this.child.once("error", (error) => this.ended(`cannot start: ${error.message}`, resolve));
+      this.child.once("exit", (code, signal) => this.ended(signal ?? `exit code ${code}`, resolve));
+    });
+  }
+
+  get pid(): number | undefined {
+    return this.child.pid;
+  }
+
+  /** Asks; rejects with what the dataplane says is wrong, or when it dies or hangs. */
+  request(request: WithoutId<Request>, descriptors: readonly number[] = []): Promise<unknown> {
+    const id = ++this.lastId;
+    return new Promise((resolve, reject) => {
+      const timer = setTimeout(() => this.settle(id, new TapirError("the dataplane does not answer")), REPLY_MS);
+      this.pending.set(id, { resolve, reject, timer });
+      try {
+        this.channel.send({ ...request, id }, descriptors);
+      } catch (error) {
+        this.settle(id, error as Error);
+      }
+    });
+  }
+
+  /** Ends the process, by force if it must be. */
+  async stop(): Promise<void> {
+    if (this.isStopping) return this.exited;
+    this.isStopping = true;
+    this.request({ type: "stop" }).catch(() => {});
+    const kill = setTimeout(() => this.child.kill("SIGKILL"), STOP_MS);
+    await this.exited;
+    clearTimeout(kill);
+  }
+
+  private read(): void {
+    for (;;) {
+      const received = this.channel.receive();
+      if (received === null) return;
+      if (received === "closed") {
+        this.stopWatching();
+        return;
+      }
+      this.take(received.message as Reply | Notice);
+    }
+  }
+
+  private take(message: Reply | Notice): void {
+    if ("notice" in message) this.events.notice(message);
+    else if (message.ok) this.settle(message.id, undefined, message.result);
+    else this.settle(message.id, new TapirError(message.error));
+  }
+
+  private settle(id: number, error: Error | undefined, result?: unknown): void {
+    const pending = this.pending.get(id);
+    if (pending === undefined) return;
+    this.pending.delete(id);
+    clearTimeout(pending.timer);
+    if (error === undefined) pending.resolve(result);
+    else pending.reject(error);
+  }
+
+  private ended(reason: string, resolve: () => void): void {
+    this.stopWatching();
+    native().closeDescriptor(this.fd);
+    for (const id of [...this.pending.keys()]) this.settle(id, new TapirError(`the dataplane has ended (${reason})`));
+    resolve();
+    if (!this.isStopping) this.events.died(reason);
+  }
+}

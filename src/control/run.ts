@@ -1,0 +1,79 @@
+/** `tapir run`: a router from its configuration file until a signal ends it. */
+import { execFileSync } from "node:child_process";
+import { createApi } from "./api.ts";
+import { type Configuration, formatError, loadConfiguration, resolvePlan } from "./configuration/configuration.ts";
+import { ExitCode, TapirError } from "./errors.ts";
+import { createLog, type Log } from "./log.ts";
+import { RunningRouter } from "./router.ts";
+import { SocketPlace } from "./socket.ts";
+
+/** Reads a configuration, or throws all its errors, one a line. */
+export function readConfiguration(file: string): Configuration {
+  const loaded = loadConfiguration(file);
+  if (loaded.errors !== undefined) {
+    throw new TapirError(loaded.errors.map(formatError).join("\n"), ExitCode.CONFIGURATION);
+  }
+  return loaded.configuration;
+}
+
+/** Runs until SIGTERM or SIGINT, or until the dataplane dies (then it throws). Removes all that it has made. */
+export async function run(file: string, socket: string | undefined): Promise<void> {
+  const configuration = readConfiguration(file);
+  const log = createLog();
+  const place = new SocketPlace(socket ?? resolvePlan(configuration).socket);
+  let finish = (): void => {};
+  let giveUp = (_error: Error): void => {};
+  const ended = new Promise<void>((resolve, reject) => {
+    finish = resolve;
+    giveUp = reject;
+  });
+  // It may be rejected while nobody waits for it yet.
+  ended.catch(() => {});
+  for (const signal of ["SIGTERM", "SIGINT"] as const) process.on(signal, finish);
+  await place.take();
+  let router: RunningRouter | undefined;
+  try {
+    router = await RunningRouter.start(configuration, {
+      log: (level, message) => log[level](message),
+      died: (reason) => giveUp(new TapirError(`the dataplane has ended by itself (${reason})`)),
+    });
+    const server = createApi(router);
+    await place.listen(server);
+    const reload = reloader(file, router, log);
+    process.on("SIGHUP", reload);
+    log.info(`ready: ${router.resolved.plan.ports.length} ports, socket ${place.path}`);
+    notifyReady();
+    await ended;
+    process.off("SIGHUP", reload);
+    server.closeAllConnections();
+    await new Promise((resolve) => server.close(resolve));
+  } finally {
+    await router?.stop();
+    place.release();
+  }
+}
+
+/** SIGHUP: reads the file again; what is wrong with it is logged, and the old configuration stays in force. */
+function reloader(file: string, router: RunningRouter, log: Log): () => void {
+  let last = Promise.resolve();
+  return () => {
+    last = last.then(async () => {
+      try {
+        await router.change(readConfiguration(file));
+        log.info(`ready: ${file} has been read again`);
+      } catch (error) {
+        log.error(`${(error as Error).message}; the former configuration stays in force`);
+      }
+    });
+  };
+}
+
+/** Tells systemd, where it is asked for (sd_notify(3)). Node has no datagram unix sockets: systemd's tool sends it. */
+function notifyReady(): void {
+  if (process.env.NOTIFY_SOCKET === undefined) return;
+  try {
+    execFileSync("systemd-notify", ["--ready", `--pid=${process.pid}`], { stdio: "ignore" });
+  } catch {
+    // A service manager without systemd's tools cannot be told.
+  }
+}
