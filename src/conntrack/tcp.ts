@@ -1,7 +1,8 @@
 /**
  * TCP connection tracking as Linux 6.x does it: flags, state table, window, then timeouts.
  *
- * Theory of operation. `update` looks the segment's kind and the flow's state up in the table. Where the answer is
+ * Theory of operation. Plain segments of established connections take a fast path (`tcp_established.ts`). For all others
+ * `updateAny` looks the segment's kind and the flow's state up in the table. Where the answer is
  * more than a state (`decide`), the tracker may be out of step with the hosts: it lets what may be right pass without
  * a change, notes it, and believes the answer. Then the window is checked, and only a segment that fits changes state
  * and deadline (`settle`).
@@ -11,10 +12,12 @@
  */
 import type { Frame } from "../packet/frame.ts";
 import { Stop } from "../packet/stop_reasons.ts";
+import { TcpFlag } from "../packet/tcp.ts";
 import { Direction, FLOW_SHIFT, FlowFlag, FlowWord } from "./flow_layout.ts";
 import type { FlowId, FlowTable } from "./flow_table.ts";
 import { Decision, decide } from "./tcp_decide.ts";
 import { isUnacknowledged, lastDirection, lastKind, retransmissions, TcpDetail, withLast } from "./tcp_detail.ts";
+import { trackEstablished } from "./tcp_established.ts";
 import { kindOf, SegmentKind, TcpState, transition } from "./tcp_states.ts";
 import { checkWindow, Window } from "./tcp_window.ts";
 import { beginWithSyn, segmentEnd } from "./tcp_window_start.ts";
@@ -23,8 +26,18 @@ import { TimeoutIndex } from "./timeouts.ts";
 /** The flow has been removed; the packet opens a new one, or none. */
 export const TRACK_REOPEN = -1;
 
+// Constants of this module become part of the compiled code; those of another are read again at each use.
+const { STATUS, DEADLINE } = FlowWord;
+const { CONTINUE } = Stop;
+
 const STATE_SHIFT = 8;
 const STATE_MASK = 0xff << STATE_SHIFT;
+
+/** Flows and segments for `trackEstablished`: established and assured; no flag that matters but ACK. */
+const PLAIN_STATUS_BITS = STATE_MASK | FlowFlag.SEEN_REPLY | FlowFlag.ASSURED;
+const PLAIN_STATUS = (TcpState.ESTABLISHED << STATE_SHIFT) | FlowFlag.SEEN_REPLY | FlowFlag.ASSURED;
+const PLAIN_FLAG_BITS = (TcpFlag.FIN | TcpFlag.SYN | TcpFlag.RST | TcpFlag.ACK | TcpFlag.URG) << 16;
+const PLAIN_FLAGS = TcpFlag.ACK << 16;
 
 /** A deadline that is nearer than this is left alone when closing segments do not fit. */
 const SHORT_ENOUGH_MS = 120_000;
@@ -94,11 +107,27 @@ export class TcpTracker {
   update(memory: DataView, frame: Frame, flow: FlowId, direction: number, now: number): number {
     const words = this.words;
     const base = flow << FLOW_SHIFT;
+    const header = memory.getInt32(frame.l4 + 12);
+    if ((words[base + STATUS] & PLAIN_STATUS_BITS) === PLAIN_STATUS && (header & PLAIN_FLAG_BITS) === PLAIN_FLAGS) {
+      const { milliseconds, maxRetransmissions } = this;
+      const timeout = trackEstablished(words, base, direction, header, memory, frame, milliseconds, maxRetransmissions);
+      if (timeout >= 0) {
+        this.setDeadline(flow, base, (now + timeout) | 0);
+        return CONTINUE;
+      }
+    }
+    return this.updateAny(memory, frame, flow, direction, now);
+  }
+
+  /** The general path: any segment, any state. */
+  updateAny(memory: DataView, frame: Frame, flow: FlowId, direction: number, now: number): number {
+    const words = this.words;
+    const base = flow << FLOW_SHIFT;
     const kind = kindOf(memory.getUint8(frame.l4 + 13));
     if (kind < 0) return Stop.INVALID_STATE;
     const state = (words[base + FlowWord.STATUS] & STATE_MASK) >>> STATE_SHIFT;
     let next = transition(direction, kind, state);
-    // Nearly all segments are acknowledgements in ESTABLISHED, about which there is nothing to decide.
+    // About an acknowledgement in ESTABLISHED there is nothing to decide.
     if (kind !== SegmentKind.ACK || next !== TcpState.ESTABLISHED) {
       next = decide(words, base, memory, frame, direction, kind, state, next);
       if (next > Decision.STATE) {
@@ -160,8 +189,8 @@ export class TcpTracker {
   }
 
   private setDeadline(flow: FlowId, base: number, deadline: number): void {
-    if (((deadline - this.words[base + FlowWord.DEADLINE]) | 0) >= 0) {
-      this.words[base + FlowWord.DEADLINE] = deadline;
+    if (((deadline - this.words[base + DEADLINE]) | 0) >= 0) {
+      this.words[base + DEADLINE] = deadline;
     } else {
       this.table.hasten(flow, deadline);
     }

@@ -27,10 +27,11 @@ import { beginSender, MAX_END, MAX_WINDOW } from "./tcp_window_start.ts";
 export const Window = { ACCEPT: 0, IGNORE: 1, INVALID: 2 } as const;
 
 /** Acknowledgements may be as late as this, in bytes, whatever the window is. */
-const LEAST_ACK_WINDOW = 66_000;
+export const LEAST_ACK_WINDOW = 66_000;
 
-const TIMESTAMP_ONLY_BYTES = 32;
-const NOP_NOP_TIMESTAMP = 0x0101080a;
+/** Bytes and first option word of a header whose only option is a timestamp, as hosts send it (RFC 7323 appendix A). */
+export const TIMESTAMP_ONLY_BYTES = 32;
+export const NOP_NOP_TIMESTAMP = 0x0101080a;
 
 /**
  * Judges a segment by the windows and learns from it. `state` is that before the segment. Returns a `Window` code.
@@ -127,6 +128,11 @@ function learn(
   if (detail !== before) words[base + FlowWord.TCP_DETAIL] = detail;
 }
 
+/** 16 bits that tell segments apart which differ in sequence or acknowledgement number. */
+export function segmentDigest(seq: number, ack: number): number {
+  return (Math.imul(ack, 0x9e3779b1) ^ Math.imul(seq, 0x85ebca6b)) >>> 16;
+}
+
 /** The same segment again and again: nobody answers. Numbers other than the end are compared by a digest. */
 function countRetransmission(
   words: Int32Array,
@@ -137,8 +143,7 @@ function countRetransmission(
   ack: number,
   header: number,
 ): void {
-  const digest = (Math.imul(ack, 0x9e3779b1) ^ Math.imul(seq, 0x85ebca6b)) >>> 16;
-  const last = (header << 16) | digest;
+  const last = (header << 16) | segmentDigest(seq, ack);
   const detail = words[base + FlowWord.TCP_DETAIL];
   if (
     words[base + FlowWord.TCP_LAST_END] === end &&

@@ -21,6 +21,15 @@ import { TimeoutIndex, type Timeouts } from "./timeouts.ts";
 
 export { TRACK_REOPEN } from "./tcp.ts";
 
+// Constants of this module become part of the compiled code; those of another are read again at each use.
+const { STATUS, DEADLINE, CREATED } = FlowWord;
+const { SEEN_REPLY, ASSURED } = FlowFlag;
+const { TCP, UDP, ICMP } = Protocol;
+const { REPLY } = Direction;
+const { CONTINUE } = Stop;
+const UDP_TIMEOUT: number = TimeoutIndex.UDP;
+const UDP_STREAM_TIMEOUT: number = TimeoutIndex.UDP_STREAM;
+
 /** A UDP flow still in use this long after it began is a stream. */
 const STREAM_AFTER_MS = 2000;
 
@@ -69,34 +78,35 @@ export class Tracker {
    */
   update(memory: DataView, frame: Frame, flow: FlowId, direction: number, now: number): number {
     const base = flow << FLOW_SHIFT;
-    const protocol = this.words[base + FlowWord.STATUS] & 0xff;
-    if (protocol === Protocol.TCP) return this.tcp.update(memory, frame, flow, direction, now);
-    if (protocol === Protocol.UDP) return this.updateUdp(flow, direction, now);
-    const timeout = protocol === Protocol.ICMP ? TimeoutIndex.ICMP : TimeoutIndex.GENERIC;
-    if (direction === Direction.REPLY) this.words[base + FlowWord.STATUS] |= FlowFlag.SEEN_REPLY;
+    const protocol = this.words[base + STATUS] & 0xff;
+    if (protocol === TCP) return this.tcp.update(memory, frame, flow, direction, now);
+    if (protocol === UDP) return this.updateUdp(flow, direction, now);
+    const timeout = protocol === ICMP ? TimeoutIndex.ICMP : TimeoutIndex.GENERIC;
+    if (direction === REPLY) this.words[base + STATUS] |= SEEN_REPLY;
     this.extend(flow, (now + this.milliseconds[timeout]) | 0);
-    return Stop.CONTINUE;
+    return CONTINUE;
   }
 
   private updateUdp(flow: FlowId, direction: number, now: number): number {
     const words = this.words;
     const base = flow << FLOW_SHIFT;
-    const status = words[base + FlowWord.STATUS];
+    const status = words[base + STATUS];
     let changed = status;
-    let timeout = TimeoutIndex.UDP as number;
-    if ((status & FlowFlag.SEEN_REPLY) !== 0 && ((now - words[base + FlowWord.CREATED]) | 0) > STREAM_AFTER_MS) {
-      timeout = TimeoutIndex.UDP_STREAM;
-      changed |= FlowFlag.ASSURED;
+    let timeout = UDP_TIMEOUT;
+    if ((status & SEEN_REPLY) !== 0 && ((now - words[base + CREATED]) | 0) > STREAM_AFTER_MS) {
+      timeout = UDP_STREAM_TIMEOUT;
+      changed |= ASSURED;
     }
-    if (direction === Direction.REPLY) changed |= FlowFlag.SEEN_REPLY;
-    if (changed !== status) words[base + FlowWord.STATUS] = changed;
+    if (direction === REPLY) changed |= SEEN_REPLY;
+    if (changed !== status) words[base + STATUS] = changed;
     this.extend(flow, (now + this.milliseconds[timeout]) | 0);
-    return Stop.CONTINUE;
+    return CONTINUE;
   }
 
   private extend(flow: FlowId, deadline: number): void {
-    if (((deadline - this.words[(flow << FLOW_SHIFT) + FlowWord.DEADLINE]) | 0) >= 0) {
-      this.table.refresh(flow, deadline);
+    const at = (flow << FLOW_SHIFT) + DEADLINE;
+    if (((deadline - this.words[at]) | 0) >= 0) {
+      this.words[at] = deadline;
     } else {
       this.table.hasten(flow, deadline);
     }

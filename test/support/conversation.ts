@@ -1,6 +1,7 @@
 /** Two hosts and a tracker between them, on a manual clock: each packet is judged, and the hosts keep their numbers. */
 import { Direction, FLOW_SHIFT, FlowFlag, FlowWord } from "../../src/conntrack/flow_layout.ts";
 import { type FlowId, FlowTable } from "../../src/conntrack/flow_table.ts";
+import { TcpTracker } from "../../src/conntrack/tcp.ts";
 import { type TimeoutSeconds, Timeouts } from "../../src/conntrack/timeouts.ts";
 import { stateName, stateOf, Tracker } from "../../src/conntrack/tracker.ts";
 import { invertPorts } from "../../src/conntrack/tuple.ts";
@@ -20,12 +21,15 @@ export interface ConversationOptions {
   liberal?: boolean;
   loose?: boolean;
   timeouts?: Partial<TimeoutSeconds>;
+  /** Takes the general path for every segment. */
+  general?: boolean;
 }
 
 export class Conversation {
   readonly arena = new Arena(new ArrayBuffer(SLOT_BYTES), 1);
   readonly table = new FlowTable(new ArrayBuffer(FlowTable.bytesFor(16)), 16, 1);
   readonly tracker: Tracker;
+  private readonly general: TcpTracker | undefined;
   /** The clock begins shortly before it wraps. */
   now = 0x7fffff00 | 0;
   flow = -1 as FlowId;
@@ -34,8 +38,10 @@ export class Conversation {
   window = 65535;
 
   constructor(options: ConversationOptions = {}) {
-    const { liberal = false, loose = true, timeouts = {} } = options;
+    const { liberal = false, loose = true, timeouts = {}, general = false } = options;
+    const { milliseconds } = new Timeouts(timeouts);
     this.tracker = new Tracker(this.table, new Timeouts(timeouts), { liberal, loose });
+    this.general = general ? new TcpTracker(this.table, milliseconds, { liberal, loose }) : undefined;
   }
 
   advance(seconds: number): void {
@@ -84,7 +90,11 @@ export class Conversation {
     const reference = this.table.lookup(hash, source, destination, ports, protocol, this.now);
     if (reference < 0) return this.open(frame) ? "new" : "invalid";
     if ((reference & 1) !== direction) throw new Error("the flow has another direction than the test thinks");
-    const verdict = this.tracker.update(this.arena.memory, frame, (reference >> 1) as FlowId, direction, this.now);
+    const flow = (reference >> 1) as FlowId;
+    const verdict =
+      this.general === undefined
+        ? this.tracker.update(this.arena.memory, frame, flow, direction, this.now)
+        : this.general.updateAny(this.arena.memory, frame, flow, direction, this.now);
     if (verdict === Stop.CONTINUE) return "ok";
     return verdict === Stop.INVALID_STATE ? "invalid" : "reopen";
   }
@@ -108,6 +118,11 @@ export class Conversation {
     this.table.insert(flow);
     this.flow = flow;
     return true;
+  }
+
+  /** All that is kept of the flow. */
+  words(): number[] {
+    return [...this.table.words.subarray(this.flow << FLOW_SHIFT, (this.flow + 1) << FLOW_SHIFT)];
   }
 
   word(name: keyof typeof FlowWord): number {
