@@ -60,11 +60,15 @@ function readWithLength(text: string, path: Path, report: Report, expected: stri
 }
 
 function isMasked(prefix: Prefix, path: Path, report: Report): boolean {
-  const masked = { address: prefix.address & prefixMask(prefix.length), length: prefix.length };
-  if (masked.address === prefix.address) return true;
-  const meant = quote(formatPrefix(masked));
+  if (masked(prefix).address === prefix.address) return true;
+  const meant = quote(formatPrefix(masked(prefix)));
   report(path, `${quote(formatPrefix(prefix))} has bits set beyond its prefix length; did you mean ${meant}?`);
   return false;
+}
+
+/** The prefix with the bits beyond its length zero. */
+export function masked(prefix: Prefix): Prefix {
+  return { address: prefix.address & prefixMask(prefix.length), length: prefix.length };
 }
 
 export function formatPrefix(prefix: Prefix): string {
@@ -84,8 +88,8 @@ export function isHostOf(subnet: Prefix, address: number, what: string, path: Pa
     report(path, `${what} ${formatAddress(address)} ${why}`);
     return false;
   };
-  const base = subnet.address & prefixMask(subnet.length);
-  if (!contains(subnet, address)) return refuse(`is outside ${formatPrefix({ ...subnet, address: base })}`);
+  const base = masked(subnet).address;
+  if (!contains(subnet, address)) return refuse(`is outside ${formatPrefix(masked(subnet))}`);
   if (subnet.length < 31) {
     if (address === base) return refuse("is the network's own address, not a host's");
     if (address === broadcastOf(subnet)) return refuse("is the broadcast address, not a host's");

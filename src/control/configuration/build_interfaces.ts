@@ -215,12 +215,10 @@ export class InterfaceBuilder {
   }
 
   private connect(connected: Connected, path: Path): void {
-    for (const other of this.connected) {
-      if (!overlap(other.prefix, connected.prefix)) continue;
-      this.report(
-        path,
-        `${formatPrefix(connected.prefix)} overlaps ${formatPrefix(other.prefix)} of ${quote(other.name)}`,
-      );
+    const other = this.connected.find(({ prefix }) => overlap(prefix, connected.prefix));
+    if (other !== undefined) {
+      const theirs = `${formatPrefix(other.prefix)} of ${quote(other.name)}`;
+      this.report(path, `${formatPrefix(connected.prefix)} overlaps ${theirs}`);
     }
     this.connected.push(connected);
   }

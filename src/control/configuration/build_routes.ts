@@ -1,7 +1,7 @@
 /** Configured routes, the default route of the uplink, and MASQUERADE. */
 import type { MasqueradePlan, RoutePlan } from "../../dataplane/plan.ts";
 import { contains, formatAddress } from "../../packet/ipv4_address.ts";
-import { formatPrefix, isHostOf, readAddress, readPrefixOrAddress } from "./addresses.ts";
+import { formatPrefix, isHostOf, masked, readAddress, readPrefixOrAddress } from "./addresses.ts";
 import type { InterfaceBuilder } from "./build_interfaces.ts";
 import { formatPath, type Path, quote, type Report } from "./errors.ts";
 import { findNamed, type Names } from "./names.ts";
@@ -33,7 +33,7 @@ export function buildRoutes(configuration: Configuration, interfaces: InterfaceB
     const to = readPrefixOrAddress(toText, [...path, "to"], report);
     const next = readVia(viaText, [...path, "via"], interfaces, report);
     if (to === undefined || next === undefined) continue;
-    const same = interfaces.connected.find(({ prefix }) => formatPrefix(prefix) === formatPrefix(to));
+    const same = interfaces.connected.find(({ prefix }) => formatPrefix(masked(prefix)) === formatPrefix(to));
     if (same !== undefined) report([...path, "to"], `${formatPrefix(to)} is the subnet of ${quote(same.name)} itself`);
     else addOnce({ to, ...next }, [...path, "to"]);
   }
@@ -52,7 +52,7 @@ function readVia(
   if (subnet === undefined) {
     // It may be in the subnet that could not be read.
     if (!isComplete) return undefined;
-    const known = connected.map(({ prefix }) => formatPrefix(prefix)).join(", ");
+    const known = connected.map(({ prefix }) => formatPrefix(masked(prefix))).join(", ");
     report(path, `${formatAddress(via)} is in no subnet of the router${known === "" ? "" : ` (${known})`}`);
     return undefined;
   }

@@ -107,7 +107,7 @@ const UplinkSchema = Type.Object(
 
 const RouteSchema = Type.Object(
   {
-    to: prefix({ description: "Destinations.", examples: ["198.51.100.0/24"] }),
+    to: prefix({ title: "an IPv4 prefix or address", description: "Destinations.", examples: ["198.51.100.0/24"] }),
     via: address({ description: "Next hop, in the subnet of a network or an uplink." }),
   },
   { ...CLOSED, title: "a map { to, via }" },
@@ -115,7 +115,10 @@ const RouteSchema = Type.Object(
 
 const MasqueradeSchema = Type.Object(
   {
-    from: prefix({ description: "Sources whose new flows take the uplink's address." }),
+    from: prefix({
+      title: "an IPv4 prefix or address",
+      description: "Sources whose new flows take the uplink's address.",
+    }),
     out: Type.String({ title: "the name of an uplink", description: "Uplink through which they leave." }),
   },
   { ...CLOSED, title: "a map { from, out }" },

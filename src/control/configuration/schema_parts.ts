@@ -1,0 +1,26 @@
+/** Pieces of the schema that many keys share. */
+import { type TSchema, Type } from "typebox";
+
+/** Names of networks, ports and uplinks, which rules refer to. No longer than a device's name may be. */
+export const NAME_PATTERN = "^[A-Za-z0-9][A-Za-z0-9_.-]{0,14}$";
+export const NAME_WORDS = "1 to 15 letters, digits, _, . and -, beginning with a letter or a digit";
+
+/** For maps whose keys are all known. */
+export const CLOSED = { additionalProperties: false };
+
+export function integer(minimum: number, maximum: number, options: object = {}) {
+  return Type.Integer({ minimum, maximum, title: `an integer from ${minimum} to ${maximum}`, ...options });
+}
+
+export function oneOrMore<T extends TSchema>(item: T, title: string, options: object = {}) {
+  const list = Type.Array(item, { minItems: 1, title: `a list of at least one` });
+  return Type.Union([item, list], { title: `${title}, or a list of them`, ...options });
+}
+
+/** A map from names to values of one kind. */
+export function named<T extends TSchema>(item: T, options: object) {
+  return Type.Record(Type.String(), item, { propertyNames: { pattern: NAME_PATTERN }, ...options });
+}
+
+export const address = (options: object) => Type.String({ title: "an IPv4 address", ...options });
+export const prefix = (options: object) => Type.String({ title: "an IPv4 prefix", ...options });

@@ -1,0 +1,11 @@
+/** Writes what is published of the schema (`npm run schema`). */
+import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { packageRoot } from "../../io/package_root.ts";
+import { schemaText, withKeyTables } from "./reference.ts";
+
+const root = packageRoot();
+const documentation = join(root, "docs/configuration.md");
+mkdirSync(join(root, "schema"), { recursive: true });
+writeFileSync(join(root, "schema/tapir.schema.json"), schemaText());
+writeFileSync(documentation, withKeyTables(readFileSync(documentation, "utf8")));
