@@ -262,6 +262,22 @@ filter:
   });
 });
 
+describe("an anchor that is given again", () => {
+  it("leaves the aliases before it as they were, also where they are repeated themselves", () => {
+    const { plan } = resolvePlan(
+      configure(`${LAB}
+filter:
+  forward:
+    rules:
+      - { from: &a 10.55.66.2, to: &list [*a], action: accept }
+      - { from: &a 10.55.66.3, to: *list, action: accept }
+`),
+    );
+    expect(plan.forward.rules[1].sources).toEqual([{ address: word("10.55.66.3"), length: 32 }]);
+    expect(plan.forward.rules[1].destinations).toEqual([{ address: word("10.55.66.2"), length: 32 }]);
+  });
+});
+
 describe("indexes", () => {
   it("stay with what stays, and new things get new ones", () => {
     const before = resolvePlan(configure(LAB));
