@@ -59,7 +59,7 @@ export class BlockHeap {
     }
     const end = block + units;
     if (end === this.top) {
-      this.top = block;
+      this.lowerTop(block);
       return;
     }
     const behind = this.freeUnits[end];
@@ -68,6 +68,17 @@ export class BlockHeap {
       units += behind;
     }
     this.link(block, units);
+  }
+
+  /** Gives the region from `block` on back, and the free blocks that end there with it. */
+  private lowerTop(block: number): void {
+    let units = block > this.start ? this.freeUnits[block - 1] : 0;
+    while (units !== 0) {
+      block -= units;
+      this.unlink(block, units);
+      units = block > this.start ? this.freeUnits[block - 1] : 0;
+    }
+    this.top = block;
   }
 
   clear(): void {

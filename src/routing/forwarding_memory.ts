@@ -16,26 +16,31 @@
  *               last byte of its first address << 16 | code
  *
  * A code is a route's value plus one; 0 means that this level has no route. All entries whose 64 codes are 0 share the
- * chunk `EMPTY_CHUNK`. This file packs and unpacks chunks and blocks; lpm.ts decides what they hold, and reads them.
+ * chunk `EMPTY_CHUNK`. This file looks addresses up, and packs and unpacks chunks and blocks; lpm.ts decides what they
+ * hold.
  */
-import { BlockHeap, UNIT_WORDS } from "./block_heap.ts";
+import { BlockHeap, UNIT_WORDS as HEAP_UNIT_WORDS } from "./block_heap.ts";
+
+// The compiler folds a module's own constants into the code, but loads and checks what is imported or exported each
+// time. That would be a quarter of a look-up, so what it needs is private to this file.
+const UNIT_WORDS = HEAP_UNIT_WORDS;
 
 const ENTRIES = 1 << 18;
 const SHORT_CODES = 1 << 16;
 /** Where the short codes start, in half-words. */
-export const SHORT_AT = ENTRIES * 2;
+const SHORT_AT = ENTRIES * 2;
 const FIRST_UNIT = (ENTRIES + SHORT_CODES / 2) / UNIT_WORDS;
 const EMPTY_CHUNK = FIRST_UNIT;
 const EMPTY_CHUNK_UNITS = 2;
 const MAP_BYTES = 8;
 const SLOTS = 64;
 
-export const UNIT_MASK = 0x1ffffff;
-export const ONES_SHIFT = 25;
-export const ONES_MASK = 31;
+const UNIT_MASK = 0x1ffffff;
+const ONES_SHIFT = 25;
+const ONES_MASK = 31;
 const HALVES = 0x80000000 | 0;
 /** The bit that tells words from half-words. */
-export const WORDS_BIT = 0x40000000;
+const WORDS_BIT = 0x40000000;
 
 /** The largest pieces that one update may ask for: a chunk of words and a block of 256 ranges. */
 const UNITS_PER_UPDATE = 256;
@@ -45,13 +50,13 @@ const SPARE_UNITS = 16 * UNITS_PER_UPDATE;
 const UNITS_PER_ROUTE = 8;
 
 export class ForwardingMemory {
-  readonly words: Int32Array;
-  readonly halves: Uint16Array;
-  readonly bytes: Uint8Array;
   /** The chunk at work: a code or ~unit of a block for each of its /24s. */
   readonly slots = new Int32Array(SLOTS);
   /** The block at work: a code for each address. */
   readonly hosts = new Int32Array(256);
+  private readonly words: Int32Array;
+  private readonly halves: Uint16Array;
+  private readonly bytes: Uint8Array;
   private readonly heap: BlockHeap;
 
   /** Reserves for the worst case; the system provides a page when it is first written. */
@@ -80,6 +85,49 @@ export class ForwardingMemory {
   /** Bytes up to the highest one that was ever in use. */
   usedBytes(): number {
     return this.heap.highWater * UNIT_WORDS * 4;
+  }
+
+  /** Value for an address (host order, signed), or -1. */
+  lookup(address: number): number {
+    const { words } = this;
+    const entry = words[address >>> 14];
+    if (entry < 0) return this.lookupOther(address, entry);
+    const unit = entry & UNIT_MASK;
+    const second = (address >>> 13) & 1;
+    const map = words[((unit * UNIT_WORDS) | 0) + second] & ((2 << ((address >>> 8) & 31)) - 1);
+    const place = countBits(map) + ((entry >>> ONES_SHIFT) & -second);
+    const code = this.bytes[((unit << 3) + MAP_BYTES + place) | 0];
+    const short = this.halves[SHORT_AT + (address >>> 16)];
+    return (code | (short & ((code - 1) >> 31))) - 1;
+  }
+
+  /** A look-up in a chunk whose codes are half-words or words. */
+  private lookupOther(address: number, entry: number): number {
+    const at = (entry & UNIT_MASK) * UNIT_WORDS;
+    const second = (address >>> 13) & 1;
+    const map = this.words[at + second] & ((2 << ((address >>> 8) & 31)) - 1);
+    const place = countBits(map) + ((entry >>> ONES_SHIFT) & ONES_MASK & -second);
+    let code = this.codeAt(entry, place);
+    if (code < 0) code = this.lookupBlock(address & 255, ~code * UNIT_WORDS);
+    return (code !== 0 ? code : this.halves[SHORT_AT + (address >>> 16)]) - 1;
+  }
+
+  private lookupBlock(host: number, at: number): number {
+    const { words } = this;
+    let low = 1;
+    let high = 1 + (words[at] >>> 16);
+    while (high - low > 1) {
+      const middle = (low + high) >>> 1;
+      if (words[at + middle] >>> 16 <= host) low = middle;
+      else high = middle;
+    }
+    const code = words[at + low] & 0xffff;
+    return code !== 0 ? code : words[at] & 0xffff;
+  }
+
+  /** Gives the /16 of this number (the first 16 bits of its addresses) a short code. */
+  setShortCode(number: number, code: number): void {
+    this.halves[SHORT_AT + number] = code;
   }
 
   /** Unpacks the chunk of an entry into `slots`. */
@@ -199,7 +247,7 @@ function blockUnits(ranges: number): number {
 }
 
 /** Bits set in a word, by sums of pairs, nibbles and bytes. */
-export function countBits(word: number): number {
+function countBits(word: number): number {
   word -= (word >>> 1) & 0x55555555;
   word = (word & 0x33333333) + ((word >>> 2) & 0x33333333);
   return Math.imul((word + (word >>> 4)) & 0x0f0f0f0f, 0x01010101) >>> 24;

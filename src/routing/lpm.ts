@@ -19,16 +19,7 @@
  * (rib.ts) which do. Limits: `capacity` routes, values up to `MAX_ROUTE_VALUE`. Chunks are smallest while values stay
  * below 255.
  */
-import { UNIT_WORDS } from "./block_heap.ts";
-import {
-  countBits,
-  ForwardingMemory,
-  ONES_MASK,
-  ONES_SHIFT,
-  SHORT_AT,
-  UNIT_MASK,
-  WORDS_BIT,
-} from "./forwarding_memory.ts";
+import { ForwardingMemory } from "./forwarding_memory.ts";
 import { MAX_ROUTE_VALUE, Rib, type RouteEntry } from "./rib.ts";
 
 export { MAX_ROUTE_VALUE, type RouteEntry } from "./rib.ts";
@@ -42,10 +33,6 @@ export interface LongestPrefixMatchOptions {
 }
 
 export class LongestPrefixMatch {
-  /** The memory's views, one step nearer for look-ups. */
-  private readonly words: Int32Array;
-  private readonly halves: Uint16Array;
-  private readonly bytes: Uint8Array;
   private readonly memory: ForwardingMemory;
   private readonly rib: Rib;
   /** Length of the prefix that each short code comes from; 0 also where there is none. */
@@ -58,9 +45,6 @@ export class LongestPrefixMatch {
       throw new RangeError(`capacity of a routing table must be 1 to ${MAX_ROUTE_CAPACITY} routes, not ${capacity}`);
     }
     this.memory = new ForwardingMemory(capacity);
-    this.words = this.memory.words;
-    this.halves = this.memory.halves;
-    this.bytes = this.memory.bytes;
     this.rib = new Rib(capacity);
   }
 
@@ -75,14 +59,7 @@ export class LongestPrefixMatch {
 
   /** Value of the longest prefix that covers the address (host order, signed), or -1. */
   lookup(address: number): number {
-    const entry = this.words[address >>> 14];
-    if (entry < 0) return this.lookupOther(address, entry);
-    const unit = entry & UNIT_MASK;
-    const second = (address >>> 13) & 1;
-    const map = this.words[unit * UNIT_WORDS + second] & ((2 << ((address >>> 8) & 31)) - 1);
-    const code = this.bytes[unit * 8 + 8 + countBits(map) + ((entry >>> ONES_SHIFT) & -second)];
-    const short = this.halves[SHORT_AT + (address >>> 16)];
-    return (code | (short & ((code - 1) >> 31))) - 1;
+    return this.memory.lookup(address);
   }
 
   /** Value of exactly this prefix, or -1. Bits beyond `length` do not count. @throws RangeError for a bad length. */
@@ -150,30 +127,6 @@ export class LongestPrefixMatch {
     return this.rib.memoryBytes() + this.shortLengths.byteLength;
   }
 
-  /** A look-up in a chunk whose codes are half-words or words. */
-  private lookupOther(address: number, entry: number): number {
-    const at = (entry & UNIT_MASK) * UNIT_WORDS;
-    const second = (address >>> 13) & 1;
-    const map = this.words[at + second] & ((2 << ((address >>> 8) & 31)) - 1);
-    const place = countBits(map) + ((entry >>> ONES_SHIFT) & ONES_MASK & -second);
-    let code = (entry & WORDS_BIT) === 0 ? this.halves[at * 2 + 4 + place] : this.words[at + 2 + place];
-    if (code < 0) code = this.lookupBlock(address & 255, ~code * UNIT_WORDS);
-    return (code !== 0 ? code : this.halves[SHORT_AT + (address >>> 16)]) - 1;
-  }
-
-  private lookupBlock(host: number, at: number): number {
-    const { words } = this;
-    let low = 1;
-    let high = 1 + (words[at] >>> 16);
-    while (high - low > 1) {
-      const middle = (low + high) >>> 1;
-      if (words[at + middle] >>> 16 <= host) low = middle;
-      else high = middle;
-    }
-    const code = words[at + low] & 0xffff;
-    return code !== 0 ? code : words[at] & 0xffff;
-  }
-
   /** Gives a prefix, but for what longer ones of its level cover, a code that comes from a route of length `from`. */
   private paint(prefix: number, length: number, code: number, from: number): void {
     if (length <= 16) this.paintShort(prefix, length, code, from);
@@ -182,12 +135,12 @@ export class LongestPrefixMatch {
   }
 
   private paintShort(prefix: number, length: number, code: number, from: number): void {
-    const { halves, shortLengths } = this;
+    const { memory, shortLengths } = this;
     const first = prefix >>> 16;
     const end = first + (1 << (16 - length));
     for (let short = first; short < end; short++) {
       if (shortLengths[short] > length) continue;
-      halves[SHORT_AT + short] = code;
+      memory.setShortCode(short, code);
       shortLengths[short] = from;
     }
   }
