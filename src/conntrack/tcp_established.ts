@@ -70,7 +70,7 @@ export function trackEstablished(
     ((seq - senderMaxEnd - 1) | 0) < 0 &&
     ((ack - receiverEnd - 1) | 0) < 0 &&
     ((senderEnd - receiverWindow - 1 - end) | 0) < 0 &&
-    ((receiverEnd - (senderWindow > ACK_WINDOW ? senderWindow : ACK_WINDOW) - 1 - ack) | 0) < 0;
+    ((receiverEnd - Math.max(senderWindow, ACK_WINDOW) - 1 - ack) | 0) < 0;
   if (!fits) return NOT_PLAIN;
 
   let detail = before;

@@ -1,6 +1,6 @@
 /**
  * How long a flow lives after its last packet, by protocol and state: Linux's defaults, or those of the RFCs. Names
- * are those of the sysctls below `net.netfilter.nf_conntrack_`, without the prefix.
+ * are those of the sysctls below `net.netfilter.nf_conntrack_`, without the prefix; syn_sent2 has none in Linux.
  */
 import { TcpState } from "./tcp_states.ts";
 

@@ -96,6 +96,14 @@ describe("a RST", () => {
     expect(conversation.state).toBe("CLOSE");
   });
 
+  it("with the number zero is judged by the window alone before the connection is established", () => {
+    const conversation = new Conversation();
+    conversation.tcp(CLIENT, "S");
+    conversation.tcp(SERVER, "SA");
+    expect(conversation.tcp(CLIENT, "R", { sequence: 0 })).toBe("ok");
+    expect(conversation.state).toBe("CLOSE");
+  });
+
   it("answers a SYN that was let through", () => {
     const conversation = established();
     expect(conversation.tcp(CLIENT, "S", { sequence: 700_000 })).toBe("ok");

@@ -61,6 +61,17 @@ describe("bound I: not beyond what the receiver allows", () => {
   });
 });
 
+describe("a closed window", () => {
+  it.each([false, true])("leaves room for a probe of one byte (general path: %s)", (general) => {
+    const conversation = new Conversation({ general });
+    conversation.handshake();
+    conversation.tcp(CLIENT, "A", { payload: bytes(60_000) });
+    conversation.tcp(CLIENT, "A", { payload: bytes(5535) });
+    conversation.tcp(SERVER, "A", { window: 0 });
+    expect(conversation.word("TCP_MAX_END")).toBe(1001 + 65535 + 1);
+  });
+});
+
 describe("bound II: not older than the receiver's window", () => {
   it("accepts what is inside, and passes older segments without a change", () => {
     const conversation = established();
@@ -232,6 +243,17 @@ describe("options of any bytes", () => {
     expect(permitted.tcp(CLIENT, "A", { options })).toBe("ok");
   });
 
+  it("are not read from the payload", () => {
+    const conversation = new Conversation();
+    const payload = Uint8Array.of(7);
+    conversation.tcp(CLIENT, "S", { options: Uint8Array.of(NOP, NOP, 3, 3), payload });
+    conversation.tcp(SERVER, "SA", { options: scaleOption(7) });
+    expect(windowScale(conversation.word("TCP_DETAIL"), SERVER)).toBe(0);
+    const permitted = established(SACK_PERMITTED, SACK_PERMITTED);
+    const edges = concat(u32(2001), u32(9999));
+    expect(permitted.tcp(SERVER, "A", { options: Uint8Array.of(NOP, NOP, 5, 10), payload: edges })).toBe("ok");
+  });
+
   it("are not read beyond the end of a truncated packet", () => {
     const conversation = established(SACK_PERMITTED, SACK_PERMITTED);
     const frame = buildTcp(conversation.arena, 0, {
@@ -298,6 +320,30 @@ describe("a connection picked up in the middle", () => {
     expect(conversation.isAssured).toBe(false);
     expect(conversation.tcp(CLIENT, "A", { sequence: 5_000_000 })).toBe("ok");
     expect(conversation.isAssured).toBe(true);
+  });
+
+  it("learns from segments in any order while the other side is silent", () => {
+    const conversation = new Conversation();
+    conversation.tcp(CLIENT, "A", { window: 100 });
+    conversation.tcp(CLIENT, "A", { sequence: 900, window: 60_000, acknowledgement: 0 });
+    expect(conversation.word("TCP_MAX_WINDOW")).toBe(60_000);
+  });
+
+  it("may be picked up with a keep-alive, whose answer acknowledges one byte more", () => {
+    const conversation = new Conversation();
+    conversation.tcp(CLIENT, "A", { sequence: 999 });
+    expect(conversation.tcp(SERVER, "A", { acknowledgement: 1000 })).toBe("ok");
+    expect([conversation.word("TCP_END"), conversation.word("REPLY_TCP_MAX_ACK")]).toEqual([1000, 1000]);
+  });
+
+  it("is judged by what it says itself once it begins anew", () => {
+    const conversation = new Conversation();
+    conversation.tcp(CLIENT, "A");
+    conversation.tcp(SERVER, "A");
+    conversation.tcp(CLIENT, "S", { sequence: 700_000 });
+    conversation.tcp(SERVER, "SA", { sequence: 900_000, acknowledgement: 700_001 });
+    conversation.tcp(CLIENT, "A", { sequence: 700_001, acknowledgement: 900_001 });
+    expect(conversation.tcp(CLIENT, "A", { sequence: 5_000_000, acknowledgement: 900_001 })).toBe("invalid");
   });
 
   it("is not picked up when that is not wanted", () => {

@@ -179,6 +179,16 @@ describe("UDP and ICMP flows", () => {
     expect(conversation.isAssured).toBe(true);
   });
 
+  it("are swept in time when the deadline has come nearer", () => {
+    const conversation = new Conversation({ timeouts: { udp_timeout: 100, udp_timeout_stream: 10 } });
+    conversation.udp(CLIENT);
+    conversation.udp(SERVER);
+    conversation.advance(3);
+    conversation.udp(CLIENT);
+    conversation.advance(11);
+    expect(conversation.table.sweep(conversation.now, 100)).toBe(1);
+  });
+
   it("are no streams within two seconds", () => {
     const conversation = new Conversation();
     conversation.udp(CLIENT);
