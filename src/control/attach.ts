@@ -34,35 +34,36 @@ export async function attach(router: RunningRouter, request: AttachRequest): Pro
   const { network, netns, pid, ifname = "eth0" } = request;
   if (typeof network !== "string") throw new TapirError("attach: which network?");
   if ((netns === undefined) === (pid === undefined)) throw new TapirError("attach: either netns or pid is needed");
-  const configuration = structuredClone(router.configuration);
-  const target = configuration.networks?.[network];
-  if (target === undefined) throw new TapirError(`attach: no network is called ${network}`);
   const name = String(request.name ?? netns ?? `pid-${String(pid)}`);
-  target.ports ??= {};
-  if (Object.hasOwn(target.ports, name)) throw new TapirError(`attach: ${network} has a port called ${name} already`);
-  const address = request.address ?? freeAddress(router, network);
-  Object.assign(target.ports, {
-    [name]: {
-      ...(netns === undefined ? { pid } : { netns }),
-      ifname,
-      address,
-      defaultRoute: request.defaultRoute ?? true,
-    },
+  let address = request.address;
+  await router.change((present) => {
+    const configuration = structuredClone(present);
+    const target = configuration.networks?.[network];
+    if (target === undefined) throw new TapirError(`attach: no network is called ${network}`);
+    target.ports ??= {};
+    if (Object.hasOwn(target.ports, name)) throw new TapirError(`attach: ${network} has a port called ${name} already`);
+    address ??= freeAddress(router, network);
+    const place = netns === undefined ? { pid } : { netns };
+    const port = { ...place, ifname, address, defaultRoute: request.defaultRoute ?? true };
+    Object.assign(target.ports, { [name]: port });
+    return configuration;
   });
-  await router.change(configuration);
   const gateway = interfaceOf(router, network).address;
   return { name, network, address: String(address), gateway: formatAddress(gateway), ifname: String(ifname) };
 }
 
 export async function detach(router: RunningRouter, name: string): Promise<{ name: string; network: string }> {
-  const configuration: Configuration = structuredClone(router.configuration);
-  for (const [network, { ports }] of Object.entries(configuration.networks ?? {})) {
-    if (ports === undefined || !Object.hasOwn(ports, name)) continue;
-    delete ports[name];
-    await router.change(configuration);
-    return { name, network };
-  }
-  throw new TapirError(`detach: no container's port is called ${name}`);
+  let left = "";
+  await router.change((present) => {
+    const configuration: Configuration = structuredClone(present);
+    const holds = ([, { ports }]: [string, { ports?: object }]) => ports !== undefined && Object.hasOwn(ports, name);
+    const found = Object.entries(configuration.networks ?? {}).find(holds);
+    if (found === undefined) throw new TapirError(`detach: no container's port is called ${name}`);
+    left = found[0];
+    delete found[1].ports?.[name];
+    return configuration;
+  });
+  return { name, network: left };
 }
 
 function interfaceOf(router: RunningRouter, network: string) {

@@ -40,6 +40,7 @@ export class RunningRouter {
   private readonly dataplane: DataplaneProcess;
   private readonly memoryFds: number[];
   private readonly events: RouterEvents;
+  private lastChange: Promise<void> = Promise.resolve();
 
   /** Opens all devices and starts the dataplane; whatever was made is removed again when it fails. */
   static async start(configuration: Configuration, events: RouterEvents): Promise<RunningRouter> {
@@ -90,8 +91,17 @@ export class RunningRouter {
     for (const device of this.devices.values()) await this.addPort(device);
   }
 
-  /** Changes the router to another configuration; when it throws, the old one is still in force. */
-  async change(configuration: Configuration): Promise<void> {
+  /**
+   * Changes the router to another configuration, made from the present one; one change at a time. When it throws, the
+   * old one is still in force.
+   */
+  change(edit: (present: Configuration) => Configuration): Promise<void> {
+    const changed = this.lastChange.then(() => this.changeTo(edit(this.configuration)));
+    this.lastChange = changed.catch(() => {});
+    return changed;
+  }
+
+  private async changeTo(configuration: Configuration): Promise<void> {
     const checked = checkConfiguration(configuration);
     if (checked.errors !== undefined) {
       throw new TapirError(checked.errors.map(formatError).join("\n"), ExitCode.CONFIGURATION);
@@ -117,9 +127,9 @@ export class RunningRouter {
     const opened = [...fresh, ...openAll(coming.filter((plan) => !fresh.some((device) => device.plan === plan)))];
     for (const device of opened) this.devices.set(device.plan.port, device);
     await this.dataplane.request({ type: "apply", plan: this.completePlan(next) });
-    for (const device of opened) await this.addPort(device);
     this.configuration = configuration;
     this.resolved = next;
+    for (const device of opened) await this.addPort(device);
   }
 
   show(table: ShowTable): Promise<unknown> {
@@ -160,9 +170,9 @@ export class RunningRouter {
   }
 
   private async addPort(device: OpenDevice): Promise<void> {
-    const port = [...this.resolved.plan.ports].find((each) => each.index === device.plan.port);
-    const named = port ?? { index: device.plan.port, name: device.plan.name, interface: -1 };
-    await this.dataplane.request({ type: "add-port", port: named, kind: device.plan.kind }, [device.fd]);
+    const port = this.resolved.plan.ports.find((each) => each.index === device.plan.port);
+    if (port === undefined) throw new TapirError(`port ${device.plan.name} is not in the plan`);
+    await this.dataplane.request({ type: "add-port", port, kind: device.plan.kind }, [device.fd]);
   }
 
   private async removePort(device: OpenDevice): Promise<void> {

@@ -43,10 +43,11 @@ export async function run(file: string, socket: string | undefined): Promise<voi
     process.on("SIGHUP", reload);
     log.info(`ready: ${router.resolved.plan.ports.length} ports, socket ${place.path}`);
     notifyReady();
-    await ended;
-    process.off("SIGHUP", reload);
-    server.closeAllConnections();
-    await new Promise((resolve) => server.close(resolve));
+    await ended.finally(() => {
+      process.off("SIGHUP", reload);
+      server.close();
+      server.closeAllConnections();
+    });
   } finally {
     await router?.stop();
     place.release();
@@ -55,16 +56,13 @@ export async function run(file: string, socket: string | undefined): Promise<voi
 
 /** SIGHUP: reads the file again; what is wrong with it is logged, and the old configuration stays in force. */
 function reloader(file: string, router: RunningRouter, log: Log): () => void {
-  let last = Promise.resolve();
   return () => {
-    last = last.then(async () => {
-      try {
-        await router.change(readConfiguration(file));
-        log.info(`ready: ${file} has been read again`);
-      } catch (error) {
-        log.error(`${(error as Error).message}; the former configuration stays in force`);
-      }
-    });
+    router
+      .change(() => readConfiguration(file))
+      .then(
+        () => log.info(`ready: ${file} has been read again`),
+        (error: Error) => log.error(`${error.message}; the former configuration stays in force`),
+      );
   };
 }
 
