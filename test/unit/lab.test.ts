@@ -10,12 +10,12 @@ import {
   OPEN_WITHOUT_NAT,
   PAIRS_ACCEPTED,
 } from "../../src/cli/lab/configuration.ts";
-import { LabError, MISSING_FEATURE } from "../../src/cli/lab/errors.ts";
 import { checkTun, isPrivileged, missingCommands } from "../../src/cli/lab/needs.ts";
 import { UPLINK } from "../../src/cli/lab/places.ts";
 import { Report } from "../../src/cli/lab/report.ts";
 import { askedFor, replies, requests, seePacket, withPrefix } from "../../src/cli/lab/seen.ts";
 import { parseConfiguration } from "../../src/control/configuration/configuration.ts";
+import { ExitCode, TapirError } from "../../src/control/errors.ts";
 import { arp, echoReply, echoRequest, ethernet, udp } from "../support/frames.ts";
 
 const MACS = ["02:00:00:00:00:01", "02:00:00:00:00:02"] as const;
@@ -53,9 +53,9 @@ describe("what the lab needs", () => {
       checkTun("/nowhere/tun");
       expect.unreachable();
     } catch (error) {
-      expect(error).toBeInstanceOf(LabError);
-      expect((error as LabError).exitCode).toBe(MISSING_FEATURE);
-      expect((error as LabError).message).toContain("modprobe tun");
+      expect(error).toBeInstanceOf(TapirError);
+      expect((error as TapirError).exitCode).toBe(ExitCode.PRIVILEGE);
+      expect((error as TapirError).message).toContain("modprobe tun");
     }
   });
 });

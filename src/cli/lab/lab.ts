@@ -8,8 +8,8 @@
 
 import { constants } from "node:os";
 import { relative } from "node:path";
+import { TapirError } from "../../control/errors.ts";
 import { PAIRS_ACCEPTED } from "./configuration.ts";
-import { LabError } from "./errors.ts";
 import { checkTun, isPrivileged, missingCommands } from "./needs.ts";
 import { Netns } from "./places.ts";
 import { exitOf, Processes } from "./processes.ts";
@@ -44,19 +44,15 @@ export interface LabOptions {
   command?: string[];
 }
 
-/** Returns the exit code: 0 done, 1 a claim failed or the lab was interrupted, 5 missing privilege or kernel feature. */
+/**
+ * Returns the exit code: 0 when every claim held, 1 when one did not, or CMD's.
+ * @throws TapirError when something is missing (its exit code says what), when the lab is interrupted, or fails.
+ */
 export async function labCommand(options: LabOptions): Promise<number> {
-  try {
-    const missing = missingCommands();
-    if (missing.length > 0) throw new LabError(missing.join("\ntapir: "));
-    checkTun();
-    if (!isPrivileged()) return await runInUserNamespace();
-    return await runLab(options);
-  } catch (error) {
-    if (!(error instanceof LabError)) throw error;
-    console.error(`tapir: ${error.message}`);
-    return error.exitCode;
-  }
+  const missing = missingCommands();
+  if (missing.length > 0) throw new TapirError(missing.join("\ntapir: "));
+  checkTun();
+  return isPrivileged() ? runLab(options) : runInUserNamespace();
 }
 
 async function runLab(options: LabOptions): Promise<number> {
@@ -86,6 +82,10 @@ async function runLab(options: LabOptions): Promise<number> {
     return options.command === undefined
       ? await demonstrate(lab, options.once, ending)
       : await runInside(lab, options.command);
+  } catch (error) {
+    // What was waited for when it was interrupted fails in ways of its own.
+    processes.throwIfInterrupted();
+    throw error;
   } finally {
     await processes.stopAll();
     removeAtExit();
@@ -104,8 +104,8 @@ async function demonstrate(lab: Lab, once: boolean, ending: Promise<void>): Prom
   const code = report.failedSteps === 0 ? 0 : 1;
   if (once) return code;
   tellHowToEnter(lab);
-  const hasEnded = await Promise.race([ending.then(() => true), lab.router.died().then(() => false)]);
-  if (!hasEnded) throw new LabError("the router ended by itself");
+  const hasEnded = await Promise.race([ending.then(() => true), lab.router.ended().then(() => false)]);
+  if (!hasEnded) throw new TapirError("the router ended by itself");
   report.line();
   report.line("Removing everything.");
   return code;
@@ -128,7 +128,7 @@ function tellHowToEnter({ report, router }: Lab): void {
 
 /** Runs the user's command where c1 is, on the user's terminal. */
 async function runInside(lab: Lab, command: string[]): Promise<number> {
-  await lab.router.start(PAIRS_ACCEPTED);
+  await lab.router.configure(PAIRS_ACCEPTED);
   const [file, ...args] = command;
   const child = lab.processes.start(Netns.C1, file, args, {
     detached: false,

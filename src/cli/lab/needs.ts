@@ -1,7 +1,7 @@
 /** What the lab needs of the machine, checked before anything is made. */
 import { closeSync, existsSync, openSync, readFileSync } from "node:fs";
 import { join } from "node:path";
-import { LabError, MISSING_FEATURE } from "./errors.ts";
+import { ExitCode, TapirError } from "../../control/errors.ts";
 
 const TUN = "/dev/net/tun";
 
@@ -40,6 +40,6 @@ export function checkTun(path = TUN): void {
       code === "ENOENT" || code === "ENODEV"
         ? "load the kernel's TUN/TAP driver: modprobe tun"
         : `run the lab as root, or let users open it: chmod 0666 ${TUN}`;
-    throw new LabError(`cannot open ${path} (${code}): ${cure}`, MISSING_FEATURE);
+    throw new TapirError(`cannot open ${path} (${code}): ${cure}`, ExitCode.PRIVILEGE);
   }
 }

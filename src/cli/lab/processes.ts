@@ -3,8 +3,8 @@
  * ends things in order. Once the lab is interrupted, whatever is waited for ends with an `Interrupted` error.
  */
 import { type ChildProcess, type SpawnOptions, spawn } from "node:child_process";
+import { TapirError } from "../../control/errors.ts";
 import { native } from "../../io/native.ts";
-import { LabError } from "./errors.ts";
 import { netnsPath } from "./places.ts";
 
 /** Time that a child gets between SIGTERM and SIGKILL. */
@@ -17,7 +17,7 @@ export interface Finished {
   stderr: string;
 }
 
-export class Interrupted extends LabError {
+export class Interrupted extends TapirError {
   constructor() {
     super("interrupted");
   }
@@ -25,12 +25,14 @@ export class Interrupted extends LabError {
 
 export class Processes {
   private readonly running = new Set<ChildProcess>();
+  /** Those that have been told to end. */
+  private readonly ending = new WeakSet<ChildProcess>();
   private isInterrupted = false;
 
   /** Ends all that runs; everything started or waited for from now on throws. */
   interrupt(): void {
     this.isInterrupted = true;
-    for (const child of this.running) child.kill("SIGTERM");
+    for (const child of this.running) this.tellToEnd(child);
   }
 
   throwIfInterrupted(): void {
@@ -67,9 +69,16 @@ export class Processes {
   async stop(child: ChildProcess): Promise<void> {
     if (!this.running.has(child)) return;
     const ended = exitOf(child);
-    if (!child.killed) child.kill("SIGTERM");
+    this.tellToEnd(child);
     const kill = setTimeout(() => child.kill("SIGKILL"), GRACE_MS);
     await ended.finally(() => clearTimeout(kill));
+  }
+
+  /** Once is enough: a second SIGTERM may mean that the first was not quick enough. */
+  private tellToEnd(child: ChildProcess): void {
+    if (this.ending.has(child)) return;
+    this.ending.add(child);
+    child.kill("SIGTERM");
   }
 
   async stopAll(): Promise<void> {
@@ -85,7 +94,7 @@ export class Processes {
 /** Resolves with the exit code, null for a signal, when the child and its pipes are closed. */
 export function exitOf(child: ChildProcess): Promise<number | null> {
   return new Promise((resolve, reject) => {
-    child.once("error", (error) => reject(new LabError(`cannot start ${child.spawnfile}: ${error.message}`)));
+    child.once("error", (error) => reject(new TapirError(`cannot start ${child.spawnfile}: ${error.message}`)));
     child.once("close", (status) => resolve(status));
   });
 }

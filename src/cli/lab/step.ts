@@ -1,4 +1,5 @@
 /** What every step of the lab is made of: ask, look at both sides, compare with the claim. */
+import type { Shown } from "../show.ts";
 import { Capture, type Sight } from "./capture.ts";
 import { type LabSettings, policyLines } from "./configuration.ts";
 import type { Place } from "./places.ts";
@@ -23,11 +24,11 @@ export interface Step {
 /** One echo request that waits a second for its answer. */
 export const PING = "ping -n -c1 -W1";
 
-/** Starts the router anew with other settings, and shows what is new about them. */
+/** Gives the router other settings, and shows what they say. */
 export async function configure(lab: Lab, settings: LabSettings): Promise<void> {
   lab.report.note("the router's configuration says:");
   lab.report.block(policyLines(settings));
-  await lab.router.start(settings);
+  await lab.router.configure(settings);
 }
 
 /** Lines of a ping that say whether and how it was answered. */
@@ -79,6 +80,13 @@ export async function askTapir(lab: Lab, ...words: string[]): Promise<Finished> 
   const finished = await lab.router.tapir(...words);
   lab.report.command(undefined, `tapir ${words.join(" ")}`, `${finished.stdout}${finished.stderr}`);
   return finished;
+}
+
+/** Prints a table of the router, as `tapir show` does, and returns it. */
+export async function askTable(lab: Lab, table: Shown): Promise<string> {
+  const text = await lab.router.show(table);
+  lab.report.command(undefined, `tapir show ${table}`, text);
+  return text;
 }
 
 /** Packets that a reason names. */

@@ -2,36 +2,29 @@
 import { CLOSED, GATEWAY_CLOSED, PAIRS_ACCEPTED } from "./configuration.ts";
 import { Address, BRIDGE_SIDE, Netns, UPLINK } from "./places.ts";
 import { packetsIn, replies, requests } from "./seen.ts";
-import { askAndLook, askTapir, configure, instead, type Lab, PING, type Step } from "./step.ts";
+import { askAndLook, askTable, configure, instead, type Lab, PING, type Step } from "./step.ts";
 
 export const forwardDrop: Step = {
   number: "6",
-  claim: "FORWARD policy DROP: nothing on the uplink, the packets are visible on the bridge side",
+  claim: "FORWARD policy DROP: packets are visible on the bridge side, none on the uplink",
   async run(lab) {
     await configure(lab, CLOSED);
     const { status, at } = await askAndLook(lab, Netns.C1, `${PING} ${Address.OUTSIDE}`, [BRIDGE_SIDE, UPLINK]);
-    await askTapir(lab, "show", "rules");
+    await askTable(lab, "rules");
     const { report } = lab;
     const sent = requests(at(BRIDGE_SIDE), { source: Address.C1, destination: Address.OUTSIDE });
     report.verdict("the bridge side shows the request", sent.length === 1, instead(at(BRIDGE_SIDE)));
     const left = packetsIn(at(UPLINK));
     report.verdict("no packet is on the uplink", left.length === 0, instead(left));
     report.verdict("the ping is not answered", status !== 0, "it was answered");
-    const drops = await droppedBy(lab, "forward-drop");
+    const drops = await lab.router.stops("forward-drop");
     report.verdict("the router has counted one packet dropped by FORWARD", drops === 1, `it has counted ${drops}`);
   },
 };
 
-/** How often the router has dropped for a reason, by `tapir show drops -j`; NaN when the reason is not listed. */
-async function droppedBy(lab: Lab, reason: string): Promise<number> {
-  const { stdout } = await lab.router.tapir("show", "drops", "-j");
-  const found = new RegExp(`"reason":\\s*"${reason}"[^{}]*?"count":\\s*(\\d+)`).exec(stdout);
-  return Number(found?.[1] ?? Number.NaN);
-}
-
 export const forwardAccept: Step = {
   number: "7",
-  claim: "FORWARD ACCEPT by interface pair lets it flow again; the gateway itself is INPUT's affair",
+  claim: "FORWARD ACCEPT by interface pair: it flows again; the gateway is INPUT's affair",
   async run(lab) {
     await gatewayAnswers(lab, true, "with FORWARD closed the gateway still answers: that is INPUT's affair");
     await configure(lab, PAIRS_ACCEPTED);

@@ -1,8 +1,8 @@
 /** Makes and removes the namespaces of the lab and the wire between the router and the outside. */
 import { spawnSync } from "node:child_process";
 import { existsSync, writeFileSync } from "node:fs";
+import { ExitCode, TapirError } from "../../control/errors.ts";
 import { native } from "../../io/native.ts";
-import { LabError, MISSING_FEATURE } from "./errors.ts";
 import { Address, Netns, netnsPath } from "./places.ts";
 import { Interrupted, type Processes } from "./processes.ts";
 
@@ -19,7 +19,7 @@ export class Topology {
     const taken = Object.values(Netns).filter((name) => existsSync(netnsPath(name)));
     if (taken.length === 0) return;
     const cure = taken.map((name) => `ip netns del ${name}`).join("; ");
-    throw new LabError(
+    throw new TapirError(
       `${taken.join(", ")} exist${taken.length === 1 ? "s" : ""} already: end the other lab, or remove with: ${cure}`,
     );
   }
@@ -63,12 +63,12 @@ export class Topology {
     const reason = stderr.trim().split("\n")[0];
     const command = `ip ${args.join(" ")}`;
     if (/Operation not permitted|Permission denied/.test(reason)) {
-      throw new LabError(`${command}: ${reason}: run the lab as root`, MISSING_FEATURE);
+      throw new TapirError(`${command}: ${reason}: run the lab as root`, ExitCode.PRIVILEGE);
     }
     if (/Unknown device type|not supported/.test(reason)) {
-      throw new LabError(`${command}: ${reason}: the kernel lacks it (modprobe veth)`, MISSING_FEATURE);
+      throw new TapirError(`${command}: ${reason}: the kernel lacks it (modprobe veth)`, ExitCode.PRIVILEGE);
     }
-    throw new LabError(`${command}: ${reason}`);
+    throw new TapirError(`${command}: ${reason}`);
   }
 }
 

@@ -1,7 +1,7 @@
 /** A TCP transfer from c1 to the outside host and one back, with their rates and the hashes of both ends. */
 import type { ChildProcess } from "node:child_process";
 import { fileURLToPath } from "node:url";
-import { LabError } from "./errors.ts";
+import { TapirError } from "../../control/errors.ts";
 import { Address, Netns } from "./places.ts";
 import type { Lab, Step } from "./step.ts";
 
@@ -56,6 +56,6 @@ function listening(server: ChildProcess): Promise<void> {
       complaint += text;
     });
     server.stdout?.once("data", () => resolve());
-    server.once("close", () => reject(new LabError(`the transfer's server ended: ${complaint.trim()}`)));
+    server.once("close", () => reject(new TapirError(`the transfer's server ended: ${complaint.trim()}`)));
   });
 }

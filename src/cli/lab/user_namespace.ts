@@ -5,7 +5,7 @@
  */
 import { spawn, spawnSync } from "node:child_process";
 import { constants } from "node:os";
-import { LabError, MISSING_FEATURE } from "./errors.ts";
+import { ExitCode, TapirError } from "../../control/errors.ts";
 import { hasCommand } from "./needs.ts";
 
 const UNSHARE = ["--user", "--map-root-user", "--mount", "--net"];
@@ -18,13 +18,13 @@ export function isInUserNamespace(): boolean {
 }
 
 function checkUserNamespaces(): void {
-  if (!hasCommand("unshare")) throw new LabError("unshare is not installed: apt-get install -y util-linux");
+  if (!hasCommand("unshare")) throw new TapirError("unshare is not installed: apt-get install -y util-linux");
   const probe = spawnSync("unshare", [...UNSHARE, "true"], { encoding: "utf8" });
   if (probe.status === 0 && !isInUserNamespace()) return;
-  throw new LabError(
+  throw new TapirError(
     "not root, and user namespaces are not allowed here: run the lab as root, or allow them " +
       "(sysctl user.max_user_namespaces, kernel.apparmor_restrict_unprivileged_userns)",
-    MISSING_FEATURE,
+    ExitCode.PRIVILEGE,
   );
 }
 
