@@ -81,6 +81,7 @@ void account_frame(struct account *account, const uint8_t *frame, size_t length,
     return;
   }
   check_sums(account, ipv4, header_length, udp_length, is_partial);
+  if (account->expected_source != 0 && memcmp(ipv4 + 12, &account->expected_source, 4) != 0) account->wrong_source++;
   size_t rest = udp_length - UDP_BYTES, piece = gso_size == 0 ? rest : gso_size;
   if (rest > piece) account->merged++;
   for (const uint8_t *payload = udp + UDP_BYTES; rest > 0;) {
@@ -106,10 +107,10 @@ void account_print(const struct account *account, uint64_t dropped, uint64_t ski
   double middle_seconds, rate = middle_rate(account, skip_ms, &middle_seconds);
   printf("{\"received\":%lu,\"bytes\":%lu,\"duplicates\":%lu,\"reordered\":%lu,\"damaged\":%lu,"
          "\"badIpChecksum\":%lu,\"badUdpChecksum\":%lu,\"partialChecksum\":%lu,\"merged\":%lu,\"frames\":%lu,"
-         "\"foreign\":%lu,\"highest\":%lu,\"dropped\":%lu,\"seconds\":%.6f,\"rate\":%.1f,\"rateSeconds\":%.2f,"
+         "\"foreign\":%lu,\"wrongSource\":%lu,\"highest\":%lu,\"dropped\":%lu,\"seconds\":%.6f,\"rate\":%.1f,\"rateSeconds\":%.2f,"
          "\"cpuSeconds\":%.3f}\n",
          account->received, account->bytes, account->duplicates, account->reordered, account->damaged,
          account->bad_ip_checksum, account->bad_udp_checksum, account->partial, account->merged, account->frames,
-         account->foreign, account->highest, dropped, (double)(account->last_ns - account->first_ns) / 1e9, rate,
+         account->foreign, account->wrong_source, account->highest, dropped, (double)(account->last_ns - account->first_ns) / 1e9, rate,
          middle_seconds, cpu_seconds());
 }

@@ -17,8 +17,10 @@ struct account {
   uint64_t merged;     // frames that carried several datagrams
   uint64_t frames;
   uint64_t foreign;    // frames that are none of ours
+  uint64_t wrong_source;
   uint64_t highest;    // sequence number
   uint64_t first_ns, last_ns;
+  uint32_t expected_source; // network order; 0: any
 };
 
 void account_prepare(void);

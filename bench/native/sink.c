@@ -3,6 +3,7 @@
 #include "common.h"
 #include "sink.h"
 
+#include <arpa/inet.h>
 #include <stdio.h>
 
 bool sink_is_over(const struct sink *sink, uint64_t now, uint64_t last_arrival) {
@@ -15,7 +16,7 @@ bool sink_is_over(const struct sink *sink, uint64_t now, uint64_t last_arrival) 
 
 int main(int argc, char **argv) {
   struct sink sink = {.port = 9000, .milliseconds = 60000, .skip_ms = 100, .ring_megabytes = 128};
-  const char *netns = NULL;
+  const char *netns = NULL, *source = NULL;
   int64_t cpu = -1, nice_level = 0;
   bool on_socket = false;
   const struct option_spec options[] = {
@@ -24,6 +25,7 @@ int main(int argc, char **argv) {
       {"socket", OPTION_SWITCH, &on_socket, "an ordinary UDP socket instead of a device"},
       {"gro", OPTION_SWITCH, &sink.gro, "with --socket: take merged datagrams (UDP_GRO)"},
       {"port", OPTION_NUMBER, &sink.port, "destination port (9000)"},
+      {"source", OPTION_TEXT, &source, "on a device: count frames that have another source address"},
       {"count", OPTION_NUMBER, &sink.count, "end after this many datagrams"},
       {"idle-ms", OPTION_NUMBER, &sink.idle_ms, "end when none has come for this long"},
       {"ms", OPTION_NUMBER, &sink.milliseconds, "end after this time (60000)"},
@@ -33,6 +35,7 @@ int main(int argc, char **argv) {
       {"nice", OPTION_NUMBER, &nice_level, "scheduling priority"},
   };
   parse_options(argc, argv, options, sizeof options / sizeof *options);
+  if (source != NULL && inet_pton(AF_INET, source, &sink.account.expected_source) != 1) die("%s is no IPv4 address", source);
   stop_on_signals();
   pin_to_cpu(cpu);
   set_nice(nice_level);

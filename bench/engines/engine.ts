@@ -1,0 +1,37 @@
+/** What is compared: something that carries packets between the container and the world outside. */
+import type { Namespace, World } from "../topology.ts";
+
+export interface StartOptions {
+  /** Processor of the engine's own processes; undefined: any. */
+  readonly cpu: number | undefined;
+  /** Flows that it must be able to hold. */
+  readonly flows: number;
+}
+
+/** An engine at work between the two namespaces, with their devices up. */
+export interface Running {
+  readonly container: Namespace;
+  /** MAC of the container's next hop. */
+  readonly nextHop: string;
+  /** Source address that the outside sees; undefined: not known. */
+  readonly seenAs: string;
+  /** A processor that the receiver may use without disturbing the engine, where the generator has the first one. */
+  readonly sinkCpu: number;
+  /** Its own processes, for the count of their CPU time. */
+  readonly pids: readonly number[];
+  stop(): Promise<void>;
+}
+
+export interface Engine {
+  readonly name: string;
+  /** One line for the report. */
+  readonly title: string;
+  /** Why it cannot run here; null when it can. */
+  unavailable(): string | null;
+  start(world: World, options: StartOptions): Promise<Running>;
+}
+
+/** `taskset` in front of a command, where a processor is asked for. */
+export function pinned(cpu: number | undefined, command: readonly string[]): string[] {
+  return cpu === undefined ? [...command] : ["taskset", "-c", String(cpu), ...command];
+}

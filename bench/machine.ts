@@ -1,0 +1,34 @@
+/** What the figures were measured on. */
+import { readFileSync } from "node:fs";
+import { cpus, release, totalmem } from "node:os";
+
+export interface Machine {
+  readonly processor: string;
+  readonly processors: number;
+  readonly memoryGiB: number;
+  readonly kernel: string;
+  readonly node: string;
+  /** Load average over one minute when the bench began: other work on the machine disturbs. */
+  readonly loadAtStart: number;
+}
+
+export function describeMachine(): Machine {
+  const all = cpus();
+  return {
+    processor: all[0]?.model.trim() ?? "unknown",
+    processors: all.length,
+    memoryGiB: Math.round(totalmem() / 2 ** 30),
+    kernel: release(),
+    node: process.version,
+    loadAtStart: Number.parseFloat(readFileSync("/proc/loadavg", "utf8")),
+  };
+}
+
+const TICKS_PER_SECOND = 100;
+
+/** Seconds that all processors together have worked since the machine started, interrupts and softirq included. */
+export function busySeconds(): number {
+  const fields = readFileSync("/proc/stat", "utf8").split("\n")[0].split(/\s+/).slice(1).map(Number);
+  const [user, nice, system, , , irq, softirq] = fields;
+  return (user + nice + system + irq + softirq) / TICKS_PER_SECOND;
+}

@@ -1,0 +1,138 @@
+/**
+ * The bench: engines side by side, interleaved round by round, each between namespaces of its own.
+ *
+ *     npm run bench                        everything, at most half an hour
+ *     npm run bench -- --quick             the short measures, at most three minutes
+ *     npm run bench -- --only NAME         one measure (again for more); --list names them
+ *     npm run bench -- --priority          before other work on the machine
+ */
+import { mkdirSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { parseArgs } from "node:util";
+import { packageRoot } from "../src/io/package_root.ts";
+import { buildPrograms } from "./build.ts";
+import { ENGINES, MEASURES } from "./catalogue.ts";
+import { describeMachine } from "./machine.ts";
+import type { Measure } from "./measures/measure.ts";
+import { raiseAll } from "./priority.ts";
+import { jsonReport } from "./report/json.ts";
+import { markdownReport } from "./report/markdown.ts";
+import type { Report } from "./report/report.ts";
+import { Results } from "./results.ts";
+import { runRounds } from "./rounds.ts";
+
+const FULL = { minutes: 30, rounds: 10 };
+const QUICK = { minutes: 3, rounds: 3 };
+
+interface Options {
+  quick: boolean;
+  only: string[];
+  engines: string[] | undefined;
+  rounds: number;
+  minutes: number;
+  out: string;
+}
+
+function fail(message: string): never {
+  process.stderr.write(`${message}\n`);
+  process.exit(2);
+}
+
+function readOptions(): Options {
+  const { values } = parseArgs({
+    options: {
+      quick: { type: "boolean", default: false },
+      only: { type: "string", multiple: true, default: [] },
+      engines: { type: "string" },
+      rounds: { type: "string" },
+      minutes: { type: "string" },
+      out: { type: "string" },
+      priority: { type: "boolean", default: false },
+      list: { type: "boolean", default: false },
+    },
+  });
+  if (values.list) {
+    for (const { name, title } of MEASURES) console.log(`${name.padEnd(24)} ${title}`);
+    for (const { name, title } of ENGINES) console.log(`engine ${name.padEnd(17)} ${title}`);
+    process.exit(0);
+  }
+  if (values.priority) raiseAll();
+  const bounds = values.quick ? QUICK : FULL;
+  // The published report is that of a whole run.
+  const isWhole = !values.quick && values.only.length === 0 && values.engines === undefined;
+  return {
+    quick: values.quick,
+    only: values.only,
+    engines: values.engines?.split(","),
+    rounds: Number(values.rounds ?? bounds.rounds),
+    minutes: Number(values.minutes ?? bounds.minutes),
+    out: values.out ?? join(packageRoot(), isWhole ? "docs/performance" : "bench/build/report"),
+  };
+}
+
+function chooseMeasures(options: Options): Measure[] {
+  const unknown = options.only.filter((name) => !MEASURES.some((measure) => measure.name === name));
+  if (unknown.length > 0) fail(`no measure ${unknown.join(", ")}; --list names them`);
+  if (options.only.length > 0) return MEASURES.filter(({ name }) => options.only.includes(name));
+  return MEASURES.filter(({ isLong }) => !(options.quick && isLong));
+}
+
+async function main(): Promise<void> {
+  const options = readOptions();
+  if (process.getuid?.() !== 0) fail("the bench makes network namespaces and needs root");
+  buildPrograms();
+  const measures = chooseMeasures(options);
+  const wanted = ENGINES.filter(
+    ({ name }) => measures.some(({ engines }) => engines.includes(name)) && (options.engines?.includes(name) ?? true),
+  );
+  const absent = wanted.flatMap((engine) => {
+    const reason = engine.unavailable();
+    return reason === null ? [] : [{ name: engine.name, reason }];
+  });
+  const engines = new Map(
+    wanted.filter(({ name }) => !absent.some((entry) => entry.name === name)).map((engine) => [engine.name, engine]),
+  );
+  const begin = Date.now();
+  const results = new Results();
+  const progress = (line: string) => {
+    const seconds = Math.round((Date.now() - begin) / 1000);
+    const clock = `${Math.floor(seconds / 60)}:${String(seconds % 60).padStart(2, "0")}`;
+    process.stderr.write(`${clock.padStart(5)}  ${line}\n`);
+  };
+  const machine = describeMachine();
+  const rounds = await runRounds(
+    {
+      measures,
+      engines,
+      rounds: options.rounds,
+      quick: options.quick,
+      deadline: begin + options.minutes * 60_000,
+      progress,
+    },
+    results,
+  );
+  const report: Report = {
+    date: new Date(begin).toISOString(),
+    minutes: (Date.now() - begin) / 60_000,
+    rounds,
+    machine,
+    engines: [...engines.values()],
+    absent,
+    measures,
+    results,
+  };
+  mkdirSync(options.out, { recursive: true });
+  writeFileSync(join(options.out, "report.json"), jsonReport(report));
+  writeFileSync(join(options.out, "report.md"), markdownReport(report));
+  console.log(markdownReport(report));
+  process.stderr.write(`written to ${options.out}\n`);
+}
+
+for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) process.on(signal, () => process.exit(1));
+main().then(
+  () => process.exit(0),
+  (error) => {
+    process.stderr.write(`${(error as Error).stack}\n`);
+    process.exit(1);
+  },
+);
