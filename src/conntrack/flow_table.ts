@@ -25,6 +25,11 @@ import {
 } from "./flow_layout.ts";
 import { HashIndex } from "./hash_index.ts";
 
+// Private to the file: V8 folds these, but not what is imported (docs/decisions/0002-constants.md).
+const { DEADLINE: FLOW_WORD_DEADLINE, STATUS: FLOW_WORD_STATUS } = FlowWord;
+const { CONFIRMED } = FlowFlag;
+const { CAPACITY, COUNT, FREE, HIGH_WATER, LAYOUT_VERSION, SEED, WORDS } = HeaderWord;
+
 export type FlowId = number & { readonly __brand: "FlowId" };
 
 export class FlowTable {
@@ -42,26 +47,26 @@ export class FlowTable {
   /** Bytes of memory for `capacity` flows. */
   static bytesFor(capacity: number): number {
     const slots = HashIndex.slotsFor(capacity * 2);
-    return (HeaderWord.WORDS * 4 + capacity * 4 + slots * 8 + capacity * FLOW_WORDS * 4 + 127) & ~63;
+    return (WORDS * 4 + capacity * 4 + slots * 8 + capacity * FLOW_WORDS * 4 + 127) & ~63;
   }
 
   /** `memory` is zeroed and at least `bytesFor(capacity)` long; `seed` keys the hash. */
   constructor(memory: ArrayBuffer, capacity: number, seed: number) {
     this.capacity = capacity;
     const slots = HashIndex.slotsFor(capacity * 2);
-    this.header = new Int32Array(memory, 0, HeaderWord.WORDS);
+    this.header = new Int32Array(memory, 0, WORDS);
     // Entries first behind the header: they begin on a cache line, and the rest follows.
     this.words = new Int32Array(memory, 64, capacity * FLOW_WORDS);
     this.index = new HashIndex(new Int32Array(memory, 64 + capacity * FLOW_WORDS * 4, slots * 2));
     this.due = new Int32Array(memory, 64 + capacity * FLOW_WORDS * 4 + slots * 8, capacity);
-    this.header[HeaderWord.LAYOUT_VERSION] = FLOW_LAYOUT_VERSION;
-    this.header[HeaderWord.CAPACITY] = capacity;
-    this.header[HeaderWord.SEED] = seed | 0;
+    this.header[LAYOUT_VERSION] = FLOW_LAYOUT_VERSION;
+    this.header[CAPACITY] = capacity;
+    this.header[SEED] = seed | 0;
     this.keys = deriveKeys(seed);
   }
 
   get count(): number {
-    return this.header[HeaderWord.COUNT];
+    return this.header[COUNT];
   }
 
   /** Keyed hash of a tuple. Each step mixes a secret in before it multiplies: collisions depend on the key. */
@@ -93,9 +98,9 @@ export class FlowTable {
         words[tuple] === source &&
         words[tuple + 1] === destination &&
         words[tuple + 2] === ports &&
-        (words[base + FlowWord.STATUS] & 0xff) === protocol
+        (words[base + FLOW_WORD_STATUS] & 0xff) === protocol
       ) {
-        if (((words[base + FlowWord.DEADLINE] - now) | 0) > 0) return reference;
+        if (((words[base + FLOW_WORD_DEADLINE] - now) | 0) > 0) return reference;
         // Over, but not swept yet. Another of the same tuple may have been made meanwhile: look again.
         this.remove((reference >> 1) as FlowId);
         return this.lookup(hash, source, destination, ports, protocol, now);
@@ -106,13 +111,13 @@ export class FlowTable {
   /** A zeroed entry that no one can find yet, or -1 when all are in use. Give it back with `abandon`, or `insert` it. */
   allocate(): FlowId {
     const header = this.header;
-    const free = header[HeaderWord.FREE];
+    const free = header[FREE];
     let flow: number;
     if (free !== 0) {
       flow = free - 1;
-      header[HeaderWord.FREE] = this.words[flow << FLOW_SHIFT];
-    } else if (header[HeaderWord.HIGH_WATER] < this.capacity) {
-      flow = header[HeaderWord.HIGH_WATER]++;
+      header[FREE] = this.words[flow << FLOW_SHIFT];
+    } else if (header[HIGH_WATER] < this.capacity) {
+      flow = header[HIGH_WATER]++;
     } else {
       return -1 as FlowId;
     }
@@ -123,19 +128,19 @@ export class FlowTable {
 
   /** Gives back an entry that was never inserted. */
   abandon(flow: FlowId): void {
-    this.words[(flow << FLOW_SHIFT) + FlowWord.STATUS] = 0;
-    this.words[flow << FLOW_SHIFT] = this.header[HeaderWord.FREE];
-    this.header[HeaderWord.FREE] = flow + 1;
+    this.words[(flow << FLOW_SHIFT) + FLOW_WORD_STATUS] = 0;
+    this.words[flow << FLOW_SHIFT] = this.header[FREE];
+    this.header[FREE] = flow + 1;
   }
 
   /** Makes both directions findable. Tuples, STATUS and DEADLINE must be set. */
   insert(flow: FlowId): void {
     const base = flow << FLOW_SHIFT;
-    this.words[base + FlowWord.STATUS] |= FlowFlag.CONFIRMED;
+    this.words[base + FLOW_WORD_STATUS] |= CONFIRMED;
     this.index.insert(this.hashOf(base, 0), flow << 1);
     this.index.insert(this.hashOf(base, 1), (flow << 1) | 1);
-    this.due[flow] = this.words[base + FlowWord.DEADLINE];
-    this.header[HeaderWord.COUNT]++;
+    this.due[flow] = this.words[base + FLOW_WORD_DEADLINE];
+    this.header[COUNT]++;
     this.version = (this.version + 1) | 0;
   }
 
@@ -145,25 +150,25 @@ export class FlowTable {
     const base = flow << FLOW_SHIFT;
     this.index.remove(this.hashOf(base, 0), flow << 1);
     this.index.remove(this.hashOf(base, 1), (flow << 1) | 1);
-    this.header[HeaderWord.COUNT]--;
+    this.header[COUNT]--;
     this.version = (this.version + 1) | 0;
     this.abandon(flow);
   }
 
   /** Sets the deadline; for one that may be earlier than the last, use `hasten`. */
   refresh(flow: FlowId, deadline: number): void {
-    this.words[(flow << FLOW_SHIFT) + FlowWord.DEADLINE] = deadline;
+    this.words[(flow << FLOW_SHIFT) + FLOW_WORD_DEADLINE] = deadline;
   }
 
   /** Sets a deadline that may be earlier than the one before. */
   hasten(flow: FlowId, deadline: number): void {
-    this.words[(flow << FLOW_SHIFT) + FlowWord.DEADLINE] = deadline;
+    this.words[(flow << FLOW_SHIFT) + FLOW_WORD_DEADLINE] = deadline;
     if (((deadline - this.due[flow]) | 0) < 0) this.due[flow] = deadline;
   }
 
   /** Looks at up to `budget` entries for flows whose time is over; returns how many it ended. */
   sweep(now: number, budget: number): number {
-    const highWater = this.header[HeaderWord.HIGH_WATER];
+    const highWater = this.header[HIGH_WATER];
     const due = this.due;
     let ended = 0;
     let at = this.cursor;
@@ -178,8 +183,8 @@ export class FlowTable {
 
   private settle(flow: FlowId, now: number): boolean {
     const base = flow << FLOW_SHIFT;
-    const inUse = (this.words[base + FlowWord.STATUS] & FlowFlag.CONFIRMED) !== 0;
-    const deadline = this.words[base + FlowWord.DEADLINE];
+    const inUse = (this.words[base + FLOW_WORD_STATUS] & CONFIRMED) !== 0;
+    const deadline = this.words[base + FLOW_WORD_DEADLINE];
     // A free entry comes up again in a week: cheaper than a list of those in use.
     this.due[flow] = inUse ? deadline : (now + 0x24000000) | 0;
     if (!inUse || ((deadline - now) | 0) > 0) return false;
@@ -190,15 +195,14 @@ export class FlowTable {
   isLive(flow: FlowId, now: number): boolean {
     const base = flow << FLOW_SHIFT;
     return (
-      (this.words[base + FlowWord.STATUS] & FlowFlag.CONFIRMED) !== 0 &&
-      ((this.words[base + FlowWord.DEADLINE] - now) | 0) > 0
+      (this.words[base + FLOW_WORD_STATUS] & CONFIRMED) !== 0 && ((this.words[base + FLOW_WORD_DEADLINE] - now) | 0) > 0
     );
   }
 
   private hashOf(base: number, direction: number): number {
     const words = this.words;
     const tuple = base + direction * TUPLE_WORDS;
-    return this.hash(words[tuple], words[tuple + 1], words[tuple + 2], words[base + FlowWord.STATUS] & 0xff);
+    return this.hash(words[tuple], words[tuple + 1], words[tuple + 2], words[base + FLOW_WORD_STATUS] & 0xff);
   }
 }
 

@@ -21,6 +21,11 @@ import { TimeoutIndex, type Timeouts } from "./timeouts.ts";
 
 export { TRACK_REOPEN } from "./tcp.ts";
 
+// Private to the file: V8 folds these, but not what is imported (docs/decisions/0002-constants.md).
+const { CONTINUE: STOP_CONTINUE, INVALID_STATE: STOP_INVALID_STATE } = Stop;
+const { CREATED: FLOW_WORD_CREATED, DEADLINE: FLOW_WORD_DEADLINE } = FlowWord;
+const { ICMP: PROTOCOL_ICMP, TCP: PROTOCOL_TCP, UDP: PROTOCOL_UDP } = Protocol;
+
 // Constants of this module become part of the compiled code; those of another are read again at each use.
 const { STATUS, DEADLINE, CREATED } = FlowWord;
 const { SEEN_REPLY, ASSURED } = FlowFlag;
@@ -48,9 +53,9 @@ export class Tracker {
 
   /** Whether a packet of no known flow may open one, by its flags or type alone: CONTINUE or INVALID_STATE. */
   mayOpen(memory: DataView, frame: Frame): number {
-    if (frame.protocol === Protocol.TCP) return this.tcp.mayOpen(memory, frame);
-    if (frame.protocol !== Protocol.ICMP) return Stop.CONTINUE;
-    return isRequest((frame.ports >>> 8) & 0xff) ? Stop.CONTINUE : Stop.INVALID_STATE;
+    if (frame.protocol === PROTOCOL_TCP) return this.tcp.mayOpen(memory, frame);
+    if (frame.protocol !== PROTOCOL_ICMP) return STOP_CONTINUE;
+    return isRequest((frame.ports >>> 8) & 0xff) ? STOP_CONTINUE : STOP_INVALID_STATE;
   }
 
   /**
@@ -60,11 +65,11 @@ export class Tracker {
   open(memory: DataView, frame: Frame, flow: FlowId, now: number): number {
     const words = this.words;
     const base = flow << FLOW_SHIFT;
-    words[base + FlowWord.CREATED] = now;
-    if (frame.protocol === Protocol.TCP) return this.tcp.open(memory, frame, flow, now);
-    if (this.mayOpen(memory, frame) !== Stop.CONTINUE) return Stop.INVALID_STATE;
-    words[base + FlowWord.DEADLINE] = (now + this.milliseconds[openingTimeout(frame.protocol)]) | 0;
-    return Stop.CONTINUE;
+    words[base + FLOW_WORD_CREATED] = now;
+    if (frame.protocol === PROTOCOL_TCP) return this.tcp.open(memory, frame, flow, now);
+    if (this.mayOpen(memory, frame) !== STOP_CONTINUE) return STOP_INVALID_STATE;
+    words[base + FLOW_WORD_DEADLINE] = (now + this.milliseconds[openingTimeout(frame.protocol)]) | 0;
+    return STOP_CONTINUE;
   }
 
   /**
@@ -114,8 +119,8 @@ export class Tracker {
 }
 
 function openingTimeout(protocol: number): number {
-  if (protocol === Protocol.UDP) return TimeoutIndex.UDP;
-  return protocol === Protocol.ICMP ? TimeoutIndex.ICMP : TimeoutIndex.GENERIC;
+  if (protocol === PROTOCOL_UDP) return TimeoutIndex.UDP;
+  return protocol === PROTOCOL_ICMP ? TimeoutIndex.ICMP : TimeoutIndex.GENERIC;
 }
 
 /** The state in a flow's STATUS word. */
@@ -125,5 +130,5 @@ export function stateOf(status: number): number {
 
 /** Name of a state as conntrack(8) prints it; empty for protocols that have none. */
 export function stateName(protocol: number, state: number): string {
-  return protocol === Protocol.TCP ? tcpStateName(state) : "";
+  return protocol === PROTOCOL_TCP ? tcpStateName(state) : "";
 }

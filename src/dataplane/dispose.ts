@@ -19,23 +19,41 @@ import { RouteKind } from "./routes.ts";
 import { stamp } from "./stamp.ts";
 import { findFlow } from "./track.ts";
 
+// Private to the file: V8 folds these, but not what is imported (docs/decisions/0002-constants.md).
+const {
+  CONTINUE,
+  FLOODED,
+  FRAGMENT_HELD,
+  INVALID_STATE,
+  MARTIAN_DESTINATION,
+  NEIGHBOUR_TABLE_FULL,
+  NEIGHBOUR_UNREACHABLE,
+  NO_ROUTE,
+  PARKED,
+  ROUTED,
+  SWITCHED,
+} = Stop;
+const { ARP } = EtherType;
+const { RELATED } = StateBit;
+const { UNICAST } = RouteKind;
+
 /** Ends the walk of a frame with the reason why it stopped. */
 export function dispose(router: Router, frame: Frame, stop: number): void {
-  if (stop === Stop.ROUTED) {
+  if (stop === ROUTED) {
     count(router, frame, stop);
     sendRouted(router, frame);
-  } else if (stop === Stop.SWITCHED) {
+  } else if (stop === SWITCHED) {
     count(router, frame, stop);
     send(router, frame, true);
-  } else if (frame.flood !== 0 || stop === Stop.FLOODED) {
+  } else if (frame.flood !== 0 || stop === FLOODED) {
     // A group frame of a network goes to its other ports, whatever the router made of its own copy.
-    count(router, frame, Stop.FLOODED);
+    count(router, frame, FLOODED);
     flood(router, frame, frame.ingressInterface, frame.ingressPort);
-  } else if (stop === Stop.PARKED) {
+  } else if (stop === PARKED) {
     count(router, frame, stop);
   } else {
     count(router, frame, stop);
-    if (stop > Stop.FRAGMENT_HELD) refuse(router, frame, stop);
+    if (stop > FRAGMENT_HELD) refuse(router, frame, stop);
     router.arena.release(frame.slot);
   }
 }
@@ -43,7 +61,7 @@ export function dispose(router: Router, frame: Frame, stop: number): void {
 /** Stops are those of received frames; a frame of the router's own counts only when it is lost. */
 function count(router: Router, frame: Frame, stop: number): void {
   if (frame.own === 0) router.counters.stops[stop]++;
-  else if (stop > Stop.FRAGMENT_HELD) router.count(Counter.ownFramesDropped);
+  else if (stop > FRAGMENT_HELD) router.count(Counter.ownFramesDropped);
 }
 
 function send(router: Router, frame: Frame, isSwitched: boolean): void {
@@ -80,7 +98,7 @@ function flood(router: Router, frame: Frame, interfaceIndex: number, exceptPort:
 export function sendOwnFrames(router: Router): void {
   for (let i = 0; i < router.outboxCount; i++) {
     const frame = router.frames[router.outbox[i]];
-    if (frame.etherType === EtherType.ARP) send(router, frame, true);
+    if (frame.etherType === ARP) send(router, frame, true);
     else dispose(router, frame, routeOwn(router, frame));
   }
   router.outboxCount = 0;
@@ -88,22 +106,22 @@ export function sendOwnFrames(router: Router): void {
 
 function routeOwn(router: Router, frame: Frame): number {
   const route = router.routes.lookup(frame.destination);
-  if (route === undefined) return Stop.NO_ROUTE;
-  if (route.kind !== RouteKind.UNICAST) return Stop.MARTIAN_DESTINATION;
+  if (route === undefined) return NO_ROUTE;
+  if (route.kind !== UNICAST) return MARTIAN_DESTINATION;
   const { neighbours } = router;
   const before = neighbours.generation;
   frame.egressInterface = route.interface;
   frame.neighbour = neighbours.obtain(route.interface, route.via === 0 ? frame.destination : route.via, router.now);
   if (neighbours.generation !== before) router.raiseGeneration();
-  if (frame.neighbour < 0) return Stop.NEIGHBOUR_TABLE_FULL;
+  if (frame.neighbour < 0) return NEIGHBOUR_TABLE_FULL;
   const { mtu } = router.interfaces[route.interface] as Interface;
   frame.fragmentTo = frame.end - frame.ip > mtu ? mtu : 0;
   let stop = resolveNextHop(router, frame);
-  if (stop !== Stop.CONTINUE) return stop;
+  if (stop !== CONTINUE) return stop;
   stop = chooseEgress(router, frame);
-  if (stop !== Stop.CONTINUE) return stop;
+  if (stop !== CONTINUE) return stop;
   stamp(router, frame);
-  return Stop.ROUTED;
+  return ROUTED;
 }
 
 /** The neighbour has answered: the frames that waited for it go on from where they stopped. */
@@ -111,7 +129,7 @@ export function resumeParked(router: Router, neighbour: number): void {
   const { neighbours } = router;
   for (let slot = neighbours.takeParked(neighbour); slot >= 0; slot = neighbours.takeParked(neighbour)) {
     const frame = router.frames[slot];
-    dispose(router, frame, isFlowLost(router, frame) ? Stop.INVALID_STATE : leave(router, frame));
+    dispose(router, frame, isFlowLost(router, frame) ? INVALID_STATE : leave(router, frame));
   }
 }
 
@@ -119,7 +137,7 @@ export function resumeParked(router: Router, neighbour: number): void {
 function isFlowLost(router: Router, frame: Frame): boolean {
   if (frame.reference < 0) return false;
   const before = frame.reference;
-  if (frame.state === StateBit.RELATED) {
+  if (frame.state === RELATED) {
     frame.reference = findQuotedFlow(router.memory, router.flows, frame, router.now);
   } else {
     findFlow(router, frame);
@@ -131,6 +149,6 @@ function isFlowLost(router: Router, frame: Frame): boolean {
 export function refuseParked(router: Router, neighbour: number): void {
   const { neighbours } = router;
   for (let slot = neighbours.takeParked(neighbour); slot >= 0; slot = neighbours.takeParked(neighbour)) {
-    dispose(router, router.frames[slot], Stop.NEIGHBOUR_UNREACHABLE);
+    dispose(router, router.frames[slot], NEIGHBOUR_UNREACHABLE);
   }
 }

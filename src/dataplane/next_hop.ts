@@ -5,6 +5,9 @@ import { sendArpRequest } from "./arp.ts";
 import type { Interface } from "./interfaces.ts";
 import type { Router } from "./router.ts";
 
+// Private to the file: V8 folds these, but not what is imported (docs/decisions/0002-constants.md).
+const { CONTINUE: STOP_CONTINUE, NEIGHBOUR_QUEUE_FULL, PARKED, PORT_UNUSABLE } = Stop;
+
 /** Egress port that stands for every port of the egress network but the ingress port. */
 export const FLOOD = -2;
 
@@ -13,19 +16,19 @@ export function resolveNextHop(router: Router, frame: Frame): number {
   const { neighbours } = router;
   const neighbour = frame.neighbour;
   neighbours.used[neighbour] = 1;
-  if (neighbours.isUsable(neighbour)) return Stop.CONTINUE;
-  if (!neighbours.park(neighbour, frame)) return Stop.NEIGHBOUR_QUEUE_FULL;
+  if (neighbours.isUsable(neighbour)) return STOP_CONTINUE;
+  if (!neighbours.park(neighbour, frame)) return NEIGHBOUR_QUEUE_FULL;
   if (neighbours.startResolution(neighbour, router.now)) sendArpRequest(router, neighbour);
-  return Stop.PARKED;
+  return PARKED;
 }
 
 /** Sets `egressPort`: an uplink's only port, or the port where the bridge has seen the next hop. */
 export function chooseEgress(router: Router, frame: Frame): number {
   const egress = router.interfaces[frame.egressInterface] as Interface;
   if (!egress.isNetwork) {
-    if (egress.ports.length === 0) return Stop.PORT_UNUSABLE;
+    if (egress.ports.length === 0) return PORT_UNUSABLE;
     frame.egressPort = egress.ports[0];
-    return Stop.CONTINUE;
+    return STOP_CONTINUE;
   }
   const { neighbours, macs } = router;
   const neighbour = frame.neighbour;
@@ -36,5 +39,5 @@ export function chooseEgress(router: Router, frame: Frame): number {
   }
   const port = neighbours.port[neighbour];
   frame.egressPort = port < 0 ? FLOOD : port;
-  return Stop.CONTINUE;
+  return STOP_CONTINUE;
 }

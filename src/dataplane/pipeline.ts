@@ -23,6 +23,10 @@ import { learn, switchFrame } from "./switching.ts";
 import { findFlow, track } from "./track.ts";
 import { translateFrame } from "./translation.ts";
 
+// Private to the file: V8 folds these, but not what is imported (docs/decisions/0002-constants.md).
+const { CONTINUE: STOP_CONTINUE, ETHERTYPE_UNKNOWN, PORT_UNUSABLE, ROUTED, VLAN_TAGGED } = Stop;
+const { ARP, IPV4, VLAN } = EtherType;
+
 const stops = new Int32Array(BURST_LIMIT);
 
 /** Takes the frames that `io` received through the router and puts what comes out into its transmit arrays. */
@@ -34,11 +38,11 @@ export function runBurst(router: Router, count: number): void {
     stops[i] = arrive(router, frame);
   }
   for (let i = 0; i < count; i++) {
-    if (stops[i] === Stop.CONTINUE) findFlow(router, router.frames[receivedSlot[i]]);
+    if (stops[i] === STOP_CONTINUE) findFlow(router, router.frames[receivedSlot[i]]);
   }
   for (let i = 0; i < count; i++) {
     const frame = router.frames[receivedSlot[i]];
-    dispose(router, frame, stops[i] === Stop.CONTINUE ? depart(router, frame) : stops[i]);
+    dispose(router, frame, stops[i] === STOP_CONTINUE ? depart(router, frame) : stops[i]);
   }
   if (router.reassembled.length > 0) runReassembled(router);
   sendOwnFrames(router);
@@ -49,8 +53,8 @@ function runReassembled(router: Router): void {
   for (const slot of router.reassembled) {
     const frame = router.frames[slot];
     let stop = parseIpv4(router.memory, frame);
-    if (stop === Stop.CONTINUE) stop = screen(router, frame);
-    if (stop === Stop.CONTINUE) {
+    if (stop === STOP_CONTINUE) stop = screen(router, frame);
+    if (stop === STOP_CONTINUE) {
       findFlow(router, frame);
       stop = depart(router, frame);
     }
@@ -74,38 +78,38 @@ function begin(router: Router, frame: Frame, port: number): void {
 
 /** From the wire to the question which flow it is: CONTINUE only for IPv4 packets that go through the router. */
 function arrive(router: Router, frame: Frame): number {
-  if (frame.ingressInterface < 0) return Stop.PORT_UNUSABLE;
+  if (frame.ingressInterface < 0) return PORT_UNUSABLE;
   let stop = parse(router.memory, frame);
-  if (stop !== Stop.CONTINUE) return stop;
+  if (stop !== STOP_CONTINUE) return stop;
   stop = learn(router, frame);
-  if (stop !== Stop.CONTINUE) return stop;
+  if (stop !== STOP_CONTINUE) return stop;
   stop = switchFrame(router, frame);
-  if (stop !== Stop.CONTINUE) return stop;
-  if (frame.etherType === EtherType.ARP) return receiveArp(router, frame);
-  if (frame.etherType !== EtherType.IPV4) {
-    return frame.etherType === EtherType.VLAN ? Stop.VLAN_TAGGED : Stop.ETHERTYPE_UNKNOWN;
+  if (stop !== STOP_CONTINUE) return stop;
+  if (frame.etherType === ARP) return receiveArp(router, frame);
+  if (frame.etherType !== IPV4) {
+    return frame.etherType === VLAN ? VLAN_TAGGED : ETHERTYPE_UNKNOWN;
   }
   stop = parseIpv4(router.memory, frame);
-  if (stop !== Stop.CONTINUE) return stop;
+  if (stop !== STOP_CONTINUE) return stop;
   return screen(router, frame);
 }
 
 /** From the flow to the egress. `track` admits a packet of no known flow, and then goes on as for a known one. */
 function depart(router: Router, frame: Frame): number {
   let stop = track(router, frame);
-  if (stop !== Stop.CONTINUE) return stop;
+  if (stop !== STOP_CONTINUE) return stop;
   stop = limits(router, frame);
-  if (stop !== Stop.CONTINUE) return stop;
+  if (stop !== STOP_CONTINUE) return stop;
   stop = resolveNextHop(router, frame);
-  if (stop !== Stop.CONTINUE) return stop;
+  if (stop !== STOP_CONTINUE) return stop;
   return leave(router, frame);
 }
 
 /** The end of the walk, also for a frame that was parked: from here on its bytes change. */
 export function leave(router: Router, frame: Frame): number {
   const stop = chooseEgress(router, frame);
-  if (stop !== Stop.CONTINUE) return stop;
+  if (stop !== STOP_CONTINUE) return stop;
   translateFrame(router, frame);
   stamp(router, frame);
-  return Stop.ROUTED;
+  return ROUTED;
 }

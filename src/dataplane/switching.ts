@@ -14,37 +14,41 @@ import type { Interface } from "./interfaces.ts";
 import { FLOOD } from "./next_hop.ts";
 import type { Router } from "./router.ts";
 
+// Private to the file: V8 folds these, but not what is imported (docs/decisions/0002-constants.md).
+const { CONTINUE, FLOODED, NOT_FOR_ROUTER, RESERVED_MULTICAST, SAME_PORT, SOURCE_MAC_INVALID, SWITCHED } = Stop;
+const { FULL, MOVED, NEW } = LearnResult;
+
 export function learn(router: Router, frame: Frame): number {
   const ingress = router.interfaces[frame.ingressInterface] as Interface;
   const high = frame.sourceMacHigh;
   const low = frame.sourceMacLow;
-  if (isGroupMac(high) || (high === 0 && low === 0)) return Stop.SOURCE_MAC_INVALID;
-  if (high === ingress.macHigh && low === ingress.macLow) return Stop.SOURCE_MAC_INVALID;
-  if (!ingress.isNetwork) return Stop.CONTINUE;
+  if (isGroupMac(high) || (high === 0 && low === 0)) return SOURCE_MAC_INVALID;
+  if (high === ingress.macHigh && low === ingress.macLow) return SOURCE_MAC_INVALID;
+  if (!ingress.isNetwork) return CONTINUE;
   const result = router.macs.learn(ingress.index, high, low, frame.ingressPort, router.now);
-  if (result > LearnResult.NEW) noteUnusual(router, result);
-  return Stop.CONTINUE;
+  if (result > NEW) noteUnusual(router, result);
+  return CONTINUE;
 }
 
 function noteUnusual(router: Router, result: number): void {
-  if (result === LearnResult.MOVED) router.count(Counter.stationsMoved);
-  else if (result === LearnResult.FULL) router.count(Counter.stationsOverflowed);
+  if (result === MOVED) router.count(Counter.stationsMoved);
+  else if (result === FULL) router.count(Counter.stationsOverflowed);
 }
 
 export function switchFrame(router: Router, frame: Frame): number {
   const ingress = router.interfaces[frame.ingressInterface] as Interface;
   const high = frame.destinationMacHigh;
   const low = frame.destinationMacLow;
-  if (high === ingress.macHigh && low === ingress.macLow) return Stop.CONTINUE;
+  if (high === ingress.macHigh && low === ingress.macLow) return CONTINUE;
   if (isGroupMac(high)) {
-    if (isReservedMulticast(high, low)) return Stop.RESERVED_MULTICAST;
+    if (isReservedMulticast(high, low)) return RESERVED_MULTICAST;
     frame.flood = ingress.isNetwork ? 1 : 0;
-    return Stop.CONTINUE;
+    return CONTINUE;
   }
-  if (!ingress.isNetwork) return Stop.NOT_FOR_ROUTER;
+  if (!ingress.isNetwork) return NOT_FOR_ROUTER;
   const port = router.macs.find(ingress.index, high, low, router.now);
-  if (port === frame.ingressPort) return Stop.SAME_PORT;
+  if (port === frame.ingressPort) return SAME_PORT;
   frame.egressInterface = ingress.index;
   frame.egressPort = port < 0 ? FLOOD : port;
-  return port < 0 ? Stop.FLOODED : Stop.SWITCHED;
+  return port < 0 ? FLOODED : SWITCHED;
 }

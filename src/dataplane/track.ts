@@ -17,6 +17,13 @@ import { deliver } from "./local.ts";
 import { trackError } from "./related.ts";
 import type { Router } from "./router.ts";
 
+// Private to the file: V8 folds these, but not what is imported (docs/decisions/0002-constants.md).
+const { CONTINUE, L4_CHECKSUM } = Stop;
+const { GENERATION, PACKETS, ROUTE, STATUS } = FlowWord;
+const { ADMITTED_NEW, ADMITTED_ORIGINAL, ADMITTED_REPLY, LOCAL, SEEN_REPLY } = FlowFlag;
+const { ICMP } = Protocol;
+const { ESTABLISHED, NEW } = StateBit;
+
 /** The look-up, made for a whole burst before the first frame of it goes on. */
 export function findFlow(router: Router, frame: Frame): void {
   const flows = router.flows;
@@ -25,8 +32,8 @@ export function findFlow(router: Router, frame: Frame): void {
 }
 
 export function track(router: Router, frame: Frame): number {
-  if (!isL4ChecksumValid(router.memory, frame)) return Stop.L4_CHECKSUM;
-  if (frame.protocol === Protocol.ICMP && isError((frame.ports >>> 8) & 0xff)) return trackError(router, frame);
+  if (!isL4ChecksumValid(router.memory, frame)) return L4_CHECKSUM;
+  if (frame.protocol === ICMP && isError((frame.ports >>> 8) & 0xff)) return trackError(router, frame);
   // An earlier frame of the burst may have made the flow, or ended it.
   if (frame.tableVersion !== router.flows.version) findFlow(router, frame);
   return frame.reference < 0 ? admit(router, frame) : trackKnown(router, frame);
@@ -36,7 +43,7 @@ function trackKnown(router: Router, frame: Frame): number {
   const flow = (frame.reference >> 1) as FlowId;
   const direction = frame.reference & 1;
   const verdict = router.tracker.update(router.memory, frame, flow, direction, router.now);
-  if (verdict !== Stop.CONTINUE) {
+  if (verdict !== CONTINUE) {
     frame.reference = -1;
     return verdict === TRACK_REOPEN ? admit(router, frame) : admitInvalid(router, frame);
   }
@@ -48,34 +55,34 @@ function trackKnown(router: Router, frame: Frame): number {
 function judge(router: Router, frame: Frame, flow: FlowId, direction: number): number {
   const words = router.flows.words;
   const base = flow << FLOW_SHIFT;
-  let status = words[base + FlowWord.STATUS];
-  if (words[base + FlowWord.GENERATION] !== router.generation) {
+  let status = words[base + STATUS];
+  if (words[base + GENERATION] !== router.generation) {
     status &= ~ANY_ADMITTED;
-    words[base + FlowWord.STATUS] = status;
-    words[base + FlowWord.GENERATION] = router.generation;
+    words[base + STATUS] = status;
+    words[base + GENERATION] = router.generation;
   }
   const admission = admissionOf(status, direction);
-  frame.state = admission === FlowFlag.ADMITTED_NEW ? StateBit.NEW : StateBit.ESTABLISHED;
+  frame.state = admission === ADMITTED_NEW ? NEW : ESTABLISHED;
   if ((status & admission) === 0) {
     const stop = readmit(router, frame, flow, direction, admission);
-    if (stop !== Stop.CONTINUE) return stop;
+    if (stop !== CONTINUE) return stop;
   }
-  if ((status & FlowFlag.LOCAL) !== 0) return deliver(router, frame);
-  const route = words[base + FlowWord.ROUTE + direction];
+  if ((status & LOCAL) !== 0) return deliver(router, frame);
+  const route = words[base + ROUTE + direction];
   frame.egressInterface = route >>> 24;
   frame.neighbour = route & 0xffffff;
-  return Stop.CONTINUE;
+  return CONTINUE;
 }
 
 /** The class of a packet, as iptables' states tell them apart. */
 function admissionOf(status: number, direction: number): number {
-  if (direction !== 0) return FlowFlag.ADMITTED_REPLY;
-  return (status & FlowFlag.SEEN_REPLY) !== 0 ? FlowFlag.ADMITTED_ORIGINAL : FlowFlag.ADMITTED_NEW;
+  if (direction !== 0) return ADMITTED_REPLY;
+  return (status & SEEN_REPLY) !== 0 ? ADMITTED_ORIGINAL : ADMITTED_NEW;
 }
 
 /** Packets and bytes of IPv4, 48 bits each. */
 export function countPacket(words: Int32Array, frame: Frame, flow: FlowId, direction: number): void {
-  const at = (flow << FLOW_SHIFT) + FlowWord.PACKETS + direction * COUNTER_WORDS;
+  const at = (flow << FLOW_SHIFT) + PACKETS + direction * COUNTER_WORDS;
   const packets = (words[at] + 1) | 0;
   const before = words[at + 1];
   const bytes = (before + (frame.end - frame.ip)) | 0;
