@@ -35,6 +35,9 @@ const STEPS: readonly Step[] = [
   transfer,
 ];
 
+/** Columns of the commands that the lab proposes. */
+const HINT_WIDTH = 56;
+
 const SIGNALS = ["SIGINT", "SIGTERM", "SIGHUP"] as const;
 
 export interface LabOptions {
@@ -66,16 +69,7 @@ async function runLab(options: LabOptions): Promise<number> {
     router.remove();
   };
   process.on("exit", removeAtExit);
-  const ending = new Promise<void>((resolve) => {
-    // A terminal's Ctrl-C goes to CMD as well, which decides what to do about it.
-    for (const signal of SIGNALS) {
-      process.on(signal, () => {
-        if (options.command !== undefined && signal === "SIGINT") return;
-        processes.interrupt();
-        resolve();
-      });
-    }
-  });
+  const ending = untilSignal(processes, options.command !== undefined);
   const lab: Lab = { processes, router, report: new Report(process.stdout) };
   try {
     await topology.make();
@@ -91,6 +85,20 @@ async function runLab(options: LabOptions): Promise<number> {
     removeAtExit();
     process.off("exit", removeAtExit);
   }
+}
+
+/** Resolves at the first signal that ends the lab; what it waits for then ends with an error. */
+function untilSignal(processes: Processes, isCommandGiven: boolean): Promise<void> {
+  return new Promise((resolve) => {
+    for (const signal of SIGNALS) {
+      process.on(signal, () => {
+        // A terminal's Ctrl-C goes to CMD as well, which decides what to do about it.
+        if (isCommandGiven && signal === "SIGINT") return;
+        processes.interrupt();
+        resolve();
+      });
+    }
+  });
 }
 
 async function demonstrate(lab: Lab, once: boolean, ending: Promise<void>): Promise<number> {
@@ -116,14 +124,19 @@ function tellHowToEnter({ report, router }: Lab): void {
   const tapir = script.endsWith(".js") ? `node ${relative(process.cwd(), script)}` : "tapir";
   report.line();
   report.line("It stays up until Ctrl-C. From another terminal:");
+  const hints = [
+    [`ip netns exec ${Netns.C1} bash`, `in a container (also ${Netns.C2})`],
+    [`ip netns exec ${Netns.ROUTER} ip address`, "where the router and its uplink up0 are"],
+    [`ip netns exec ${Netns.WAN} tcpdump -n -i eth0`, "what the outside world sees"],
+    [`${tapir} show ports --socket ${router.socket}`],
+    [`${tapir} conntrack -L --socket ${router.socket}`],
+  ];
   if (isInUserNamespace()) {
-    report.line(`  nsenter -t ${process.pid} -U -m -n --preserve-credentials bash     first: into the lab's world`);
+    hints.unshift([`nsenter -t ${process.pid} -U -m -n --preserve-credentials bash`, "first: into the lab's world"]);
   }
-  report.line(`  ip netns exec ${Netns.C1} bash     in a container (also ${Netns.C2})`);
-  report.line(`  ip netns exec ${Netns.ROUTER} ip address     where the router and its uplink up0 are`);
-  report.line(`  ip netns exec ${Netns.WAN} tcpdump -n -i eth0     what the outside world sees`);
-  report.line(`  ${tapir} show ports --socket ${router.socket}`);
-  report.line(`  ${tapir} conntrack -L --socket ${router.socket}`);
+  for (const [command, purpose] of hints) {
+    report.line(purpose === undefined ? `  ${command}` : `  ${command.padEnd(HINT_WIDTH)}  ${purpose}`);
+  }
 }
 
 /** Runs the user's command where c1 is, on the user's terminal. */
