@@ -19,6 +19,10 @@ const PROTOCOL_NAMES: Record<number, string> = {
   136: "udplite",
 };
 
+const GRE = 47;
+/** Protocols that are printed with ports; those that are tracked by address alone have zeros there. */
+const WITH_PORTS = new Set([Protocol.TCP, Protocol.UDP, 33, 132, 136]);
+
 export interface TupleView {
   source: string;
   destination: string;
@@ -27,6 +31,8 @@ export interface TupleView {
   icmpType?: number;
   icmpCode?: number;
   icmpId?: number;
+  /** GRE: never told apart by key, so always 0. */
+  greKey?: number;
   packets: number;
   bytes: number;
 }
@@ -81,7 +87,8 @@ function viewPorts(protocol: number, ports: number): Partial<TupleView> {
   if (protocol === Protocol.ICMP) {
     return { icmpType: (ports >>> 8) & 0xff, icmpCode: ports & 0xff, icmpId: ports >>> 16 };
   }
-  if (protocol !== Protocol.TCP && protocol !== Protocol.UDP) return {};
+  if (protocol === GRE) return { greKey: 0 };
+  if (!WITH_PORTS.has(protocol)) return {};
   return { sourcePort: ports >>> 16, destinationPort: ports & 0xffff };
 }
 
@@ -101,6 +108,8 @@ function formatTuple(tuple: TupleView): string {
   const parts = [`src=${tuple.source} dst=${tuple.destination}`];
   if (tuple.sourcePort !== undefined) parts.push(`sport=${tuple.sourcePort} dport=${tuple.destinationPort}`);
   if (tuple.icmpType !== undefined) parts.push(`type=${tuple.icmpType} code=${tuple.icmpCode} id=${tuple.icmpId}`);
+  if (tuple.greKey !== undefined)
+    parts.push(`srckey=0x${tuple.greKey.toString(16)} dstkey=0x${tuple.greKey.toString(16)}`);
   parts.push(`packets=${tuple.packets} bytes=${tuple.bytes}`);
   return parts.join(" ");
 }

@@ -1,9 +1,13 @@
 /**
  * The flow table as the control process reads it: straight from the shared memory, while the dataplane goes on. An
- * entry may change under the reader's eyes; it is copied, and taken only when it was in use before and after.
+ * entry may change under the reader's eyes: it is copied, and the copy counts only when the entry is still the same
+ * flow afterwards. Counters and deadlines may be from different packets.
  */
 import { FLOW_SHIFT, FLOW_WORDS, FlowFlag, FlowWord, HeaderWord } from "../conntrack/flow_layout.ts";
 import { type FlowView, viewFlow } from "../conntrack/format.ts";
+
+/** How often an entry is read again that became another flow meanwhile; then it is left out. */
+const READ_ATTEMPTS = 4;
 
 export class FlowReader {
   private readonly header: Int32Array;
@@ -22,14 +26,34 @@ export class FlowReader {
 
   /** The flows that have not expired. */
   *flows(): Generator<FlowView> {
-    const { header, words, copy } = this;
-    const now = header[HeaderWord.NOW];
+    const { header, copy } = this;
     for (let flow = 0; flow < header[HeaderWord.HIGH_WATER]; flow++) {
-      const base = flow << FLOW_SHIFT;
-      copy.set(words.subarray(base, base + FLOW_WORDS));
-      const isInUse = (copy[FlowWord.STATUS] & words[base + FlowWord.STATUS] & FlowFlag.CONFIRMED) !== 0;
-      if (!isInUse || ((copy[FlowWord.DEADLINE] - now) | 0) <= 0) continue;
-      yield viewFlow(copy, 0, now);
+      if (!this.read(flow << FLOW_SHIFT)) continue;
+      // Read anew for each: a slow reader of a long table takes its time.
+      const now = header[HeaderWord.NOW];
+      if (((copy[FlowWord.DEADLINE] - now) | 0) > 0) yield viewFlow(copy, 0, now);
     }
+  }
+
+  /** Copies an entry; false when it is not in use. */
+  private read(base: number): boolean {
+    const { words, copy } = this;
+    for (let attempt = 0; attempt < READ_ATTEMPTS; attempt++) {
+      if ((words[base + FlowWord.STATUS] & FlowFlag.CONFIRMED) === 0) return false;
+      copy.set(words.subarray(base, base + FLOW_WORDS));
+      if ((copy[FlowWord.STATUS] & FlowFlag.CONFIRMED) !== 0 && this.isStill(base)) return true;
+    }
+    return false;
+  }
+
+  /** Whether the entry is in use for the flow that was copied: both tuples, protocol and time of creation. */
+  private isStill(base: number): boolean {
+    const { words, copy } = this;
+    for (let word = FlowWord.SOURCE; word <= FlowWord.REPLY_PORTS; word++) {
+      if (words[base + word] !== copy[word]) return false;
+    }
+    const status = words[base + FlowWord.STATUS];
+    if ((status & FlowFlag.CONFIRMED) === 0 || ((status ^ copy[FlowWord.STATUS]) & 0xff) !== 0) return false;
+    return words[base + FlowWord.CREATED] === copy[FlowWord.CREATED];
   }
 }
