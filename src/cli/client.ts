@@ -33,10 +33,19 @@ async function textOf(response: IncomingMessage): Promise<string> {
   return text;
 }
 
+async function answerOf<T>(socket: string, response: IncomingMessage): Promise<T> {
+  const text = await textOf(response);
+  try {
+    return JSON.parse(text) as T;
+  } catch {
+    throw new TapirError(`what answers on ${socket} is not a router`, ExitCode.NO_ROUTER);
+  }
+}
+
 /** The answer as data; throws what the router says is wrong. */
 export async function ask<T>(socket: string, method: string, path: string, body?: object): Promise<T> {
   const response = await send(socket, method, path, body);
-  const answer = JSON.parse(await textOf(response)) as T & { error?: string };
+  const answer = await answerOf<T & { error?: string }>(socket, response);
   if (response.statusCode !== 200) throw new TapirError(answer.error ?? `the router said ${response.statusCode}`);
   return answer;
 }
@@ -44,8 +53,7 @@ export async function ask<T>(socket: string, method: string, path: string, body?
 /** The elements of an array that the router sends one a line, as they come. */
 export async function* askEach<T>(socket: string, path: string): AsyncGenerator<T> {
   const response = await send(socket, "GET", path);
-  if (response.statusCode !== 200)
-    throw new TapirError((JSON.parse(await textOf(response)) as { error: string }).error);
+  if (response.statusCode !== 200) throw new TapirError((await answerOf<{ error: string }>(socket, response)).error);
   for await (const line of createInterface({ input: response })) {
     const text = line.replace(/,$/, "");
     if (text.startsWith("{")) yield JSON.parse(text) as T;

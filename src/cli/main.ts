@@ -4,8 +4,9 @@ import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { Argument, Command, CommanderError, InvalidArgumentError } from "commander";
 import type { Attached } from "../control/attach.ts";
+import { formatError, loadConfiguration } from "../control/configuration/configuration.ts";
 import { ExitCode, TapirError } from "../control/errors.ts";
-import { readConfiguration, run } from "../control/run.ts";
+import { run } from "../control/run.ts";
 import { packageRoot } from "../io/package_root.ts";
 import { ask, socketPath } from "./client.ts";
 import { type ConntrackOptions, conntrack } from "./conntrack.ts";
@@ -58,10 +59,12 @@ function addRun(program: Command): void {
     .command("check")
     .description("validate a configuration")
     .requiredOption("-f, --file <path>", "the configuration")
-    .option("-j, --json", "print the configuration as JSON")
+    .option("-j, --json", "print the configuration as JSON, or what is wrong with it")
     .action(({ file, json }: { file: string; json?: boolean }) => {
-      const configuration = readConfiguration(file);
-      print(json === true ? JSON.stringify(configuration, null, 2) : `${file} is valid`);
+      const { configuration, errors } = loadConfiguration(file);
+      if (json === true) print(JSON.stringify(configuration ?? { errors }, null, 2));
+      else if (configuration !== undefined) print(`${file} is valid`);
+      if (errors !== undefined) throw new TapirError(errors.map(formatError).join("\n"), ExitCode.CONFIGURATION);
     });
 }
 
@@ -126,6 +129,7 @@ function createProgram(): Command {
   const program = new Command("tapir")
     .description("A userspace router for network namespaces and containers")
     .version(version())
+    .option("--socket <path>", "the router's socket, for the commands that talk to one")
     .enablePositionalOptions()
     .exitOverride()
     .configureOutput({ outputError: (text, write) => write(text.replace(/^error: /, "tapir: ")) })
@@ -146,8 +150,18 @@ Exit codes: 0 done, 1 failed, 2 wrong usage, 3 invalid configuration, 4 no route
   addRun(program);
   addAttach(program);
   addTables(program);
+  program.hook("preAction", (_, command) => takeSocket(program, command));
   for (const command of program.commands) command.exitOverride().configureOutput(program.configureOutput());
   return program;
+}
+
+/** `--socket` may also come before the command's name. */
+function takeSocket(program: Command, command: Command): void {
+  const { socket } = program.opts<CommonOptions>();
+  const takesIt = command.options.some((option) => option.long === "--socket");
+  if (socket !== undefined && takesIt && command.opts<CommonOptions>().socket === undefined) {
+    command.setOptionValue("socket", socket);
+  }
 }
 
 /** One line on stderr, and the exit code that belongs to the error. */

@@ -8,7 +8,7 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import type { RulesResult, StatsResult } from "../dataplane/messages.ts";
 import { type AttachRequest, attach, detach } from "./attach.ts";
-import { TapirError } from "./errors.ts";
+import { ExitCode, TapirError, UnknownNameError } from "./errors.ts";
 import type { RunningRouter } from "./router.ts";
 import { showFdb, showNat, showNeighbours, showRoutes, showRules } from "./show.ts";
 
@@ -17,10 +17,12 @@ const BODY_LIMIT = 64 * 1024;
 
 class HttpError extends Error {
   readonly status: number;
+  readonly headers: Record<string, string>;
 
-  constructor(status: number, message: string) {
+  constructor(status: number, message: string, headers: Record<string, string> = {}) {
     super(message);
     this.status = status;
+    this.headers = headers;
   }
 }
 
@@ -47,7 +49,7 @@ export function createApi(router: RunningRouter): Server {
 }
 
 async function answer(router: RunningRouter, request: IncomingMessage, response: ServerResponse): Promise<void> {
-  const { pathname } = new URL(request.url ?? "/", "http://tapir");
+  const pathname = pathOf(request);
   const resource = /^\/v1\/(.+)$/.exec(pathname)?.[1];
   if (resource === undefined) throw new HttpError(404, `no such path: ${pathname}`);
   if (resource === "conntrack") {
@@ -57,11 +59,21 @@ async function answer(router: RunningRouter, request: IncomingMessage, response:
   send(response, 200, await handlerOf(resource, request)(router, request));
 }
 
+/** The path, decoded, without what follows a question mark. */
+function pathOf(request: IncomingMessage): string {
+  const [path] = (request.url ?? "/").split("?", 1);
+  try {
+    return decodeURIComponent(path);
+  } catch {
+    throw new HttpError(400, `not a path: ${path}`);
+  }
+}
+
 function handlerOf(resource: string, request: IncomingMessage): Handler {
   const port = /^ports\/([^/]+)$/.exec(resource)?.[1];
   if (port !== undefined) {
     allow(request, "DELETE");
-    return (router) => detach(router, decodeURIComponent(port));
+    return (router) => detach(router, port);
   }
   if (resource === "ports" && request.method === "POST") {
     return async (router) => attach(router, (await readBody(request)) as AttachRequest);
@@ -73,7 +85,9 @@ function handlerOf(resource: string, request: IncomingMessage): Handler {
 }
 
 function allow(request: IncomingMessage, methods: string): void {
-  if (!methods.split(", ").includes(request.method ?? "")) throw new HttpError(405, `only ${methods} here`);
+  if (!methods.split(", ").includes(request.method ?? "")) {
+    throw new HttpError(405, `only ${methods} here`, { allow: methods });
+  }
 }
 
 async function readBody(request: IncomingMessage): Promise<unknown> {
@@ -81,7 +95,9 @@ async function readBody(request: IncomingMessage): Promise<unknown> {
   let length = 0;
   for await (const chunk of request as AsyncIterable<Buffer>) {
     length += chunk.length;
-    if (length > BODY_LIMIT) throw new HttpError(413, `a request has at most ${BODY_LIMIT} bytes`);
+    if (length > BODY_LIMIT) {
+      throw new HttpError(413, `a request has at most ${BODY_LIMIT} bytes`, { connection: "close" });
+    }
     chunks.push(chunk);
   }
   try {
@@ -93,8 +109,8 @@ async function readBody(request: IncomingMessage): Promise<unknown> {
   throw new HttpError(400, "the request's body is not a JSON object");
 }
 
-function send(response: ServerResponse, status: number, body: unknown): void {
-  response.writeHead(status, { "content-type": "application/json" });
+function send(response: ServerResponse, status: number, body: unknown, headers: Record<string, string> = {}): void {
+  response.writeHead(status, { "content-type": "application/json", ...headers });
   response.end(`${JSON.stringify(body ?? {})}\n`);
 }
 
@@ -128,6 +144,13 @@ function fail(response: ServerResponse, error: Error): void {
     response.destroy();
     return;
   }
-  const status = error instanceof HttpError ? error.status : error instanceof TapirError ? 409 : 500;
-  send(response, status, { error: error.message });
+  const headers = error instanceof HttpError ? error.headers : {};
+  send(response, statusOf(error), { error: error.message }, headers);
+}
+
+function statusOf(error: Error): number {
+  if (error instanceof HttpError) return error.status;
+  if (error instanceof UnknownNameError) return 404;
+  if (!(error instanceof TapirError)) return 500;
+  return error.exitCode === ExitCode.CONFIGURATION || error.exitCode === ExitCode.USAGE ? 400 : 409;
 }

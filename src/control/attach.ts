@@ -1,7 +1,7 @@
 /** Attaching a container to a network of a running router, and detaching it: edits of the configuration. */
 import { formatAddress } from "../packet/ipv4_address.ts";
 import type { Configuration } from "./configuration/configuration.ts";
-import { TapirError } from "./errors.ts";
+import { ExitCode, TapirError, UnknownNameError } from "./errors.ts";
 import type { RunningRouter } from "./router.ts";
 
 export interface AttachRequest {
@@ -30,16 +30,17 @@ export interface Attached {
 /** Adds a port; the configuration's own checks say what is wrong with it. */
 export async function attach(router: RunningRouter, request: AttachRequest): Promise<Attached> {
   const unknown = Object.keys(request).find((key) => !KEYS.has(key));
-  if (unknown !== undefined) throw new TapirError(`attach: unknown key "${unknown}"`);
+  if (unknown !== undefined) throw new TapirError(`attach: unknown key "${unknown}"`, ExitCode.USAGE);
   const { network, netns, pid, ifname = "eth0" } = request;
-  if (typeof network !== "string") throw new TapirError("attach: which network?");
-  if ((netns === undefined) === (pid === undefined)) throw new TapirError("attach: either netns or pid is needed");
+  if (typeof network !== "string") throw new TapirError("attach: which network?", ExitCode.USAGE);
+  if ((netns === undefined) === (pid === undefined))
+    throw new TapirError("attach: either netns or pid is needed", ExitCode.USAGE);
   const name = String(request.name ?? netns ?? `pid-${String(pid)}`);
   let address = request.address;
   await router.change((present) => {
     const configuration = structuredClone(present);
     const target = configuration.networks?.[network];
-    if (target === undefined) throw new TapirError(`attach: no network is called ${network}`);
+    if (target === undefined) throw new UnknownNameError(`attach: no network is called ${network}`);
     target.ports ??= {};
     if (Object.hasOwn(target.ports, name)) throw new TapirError(`attach: ${network} has a port called ${name} already`);
     address ??= freeAddress(router, network);
@@ -58,7 +59,7 @@ export async function detach(router: RunningRouter, name: string): Promise<{ nam
     const configuration: Configuration = structuredClone(present);
     const holds = ([, { ports }]: [string, { ports?: object }]) => ports !== undefined && Object.hasOwn(ports, name);
     const found = Object.entries(configuration.networks ?? {}).find(holds);
-    if (found === undefined) throw new TapirError(`detach: no container's port is called ${name}`);
+    if (found === undefined) throw new UnknownNameError(`detach: no container's port is called ${name}`);
     left = found[0];
     delete found[1].ports?.[name];
     return configuration;

@@ -21,6 +21,8 @@ const V8_FLAGS = ["--max-inlined-bytecode-size-cumulative=5000", "--max-inlined-
 
 /** Time between asking the dataplane to stop and killing it. */
 const STOP_MS = 2_000;
+/** Time after which messages that the dataplane could not take yet are sent again. */
+const RESEND_MS = 5;
 /** A request that is not answered for so long means that the dataplane hangs. */
 const REPLY_MS = 10_000;
 
@@ -48,6 +50,8 @@ export class DataplaneProcess {
   private readonly exited: Promise<void>;
   private lastId = 0;
   private isStopping = false;
+  /** The descriptor is closed then, and its number may be somebody else's. */
+  private hasEnded = false;
 
   constructor(events: DataplaneEvents) {
     this.events = events;
@@ -71,14 +75,19 @@ export class DataplaneProcess {
     return this.child.pid;
   }
 
-  /** Asks; rejects with what the dataplane says is wrong, or when it dies or hangs. */
+  /**
+   * Asks; the descriptors stay the caller's, to be kept open until the answer. Rejects with what the dataplane says is wrong, or when it dies or
+   * hangs.
+   */
   request(request: WithoutId<Request>, descriptors: readonly number[] = []): Promise<unknown> {
+    if (this.hasEnded) return Promise.reject(new TapirError("the dataplane has ended"));
     const id = ++this.lastId;
     return new Promise((resolve, reject) => {
       const timer = setTimeout(() => this.settle(id, new TapirError("the dataplane does not answer")), REPLY_MS);
       this.pending.set(id, { resolve, reject, timer });
       try {
         this.channel.send({ ...request, id }, descriptors);
+        this.sendRest();
       } catch (error) {
         this.settle(id, error as Error);
       }
@@ -93,6 +102,18 @@ export class DataplaneProcess {
     const kill = setTimeout(() => this.child.kill("SIGKILL"), STOP_MS);
     await this.exited;
     clearTimeout(kill);
+  }
+
+  /** Messages wait in the channel while the dataplane's end is full. */
+  private sendRest(): void {
+    if (this.hasEnded || this.channel.flush()) return;
+    setTimeout(() => {
+      try {
+        this.sendRest();
+      } catch {
+        // The dataplane is gone: its end is reported, and settles all that waits.
+      }
+    }, RESEND_MS);
   }
 
   private read(): void {
@@ -123,6 +144,8 @@ export class DataplaneProcess {
   }
 
   private ended(reason: string, resolve: () => void): void {
+    if (this.hasEnded) return;
+    this.hasEnded = true;
     this.stopWatching();
     native().closeDescriptor(this.fd);
     for (const id of [...this.pending.keys()]) this.settle(id, new TapirError(`the dataplane has ended (${reason})`));

@@ -3,7 +3,7 @@
  * addresses and routes. A TAP lives as long as a process holds its descriptor, so nothing made here outlives Tapir.
  */
 import { execFileSync } from "node:child_process";
-import { existsSync } from "node:fs";
+import { existsSync, statSync } from "node:fs";
 import { native } from "../io/native.ts";
 import { formatAddress } from "../packet/ipv4_address.ts";
 import type { DevicePlan } from "./configuration/configuration.ts";
@@ -14,6 +14,28 @@ export interface OpenDevice {
   fd: number;
   /** Bytes. */
   mtu: number;
+  /** Which namespace the device is in, as `namespaceIdentity` tells it; absent for the router's own. */
+  namespace?: string;
+}
+
+/**
+ * What tells a namespace from one that is made later under the same path; undefined when there is none there. A TAP's
+ * descriptor keeps its namespace alive, so that the device alone never tells that its container is gone.
+ */
+export function namespaceIdentity(path: string): string | undefined {
+  const { dev, ino } = statSync(path, { throwIfNoEntry: false }) ?? {};
+  return dev === undefined ? undefined : `${dev}:${ino}`;
+}
+
+/** Whether the namespace that the device was opened in is gone. */
+export function hasLostNamespace({ plan, namespace }: OpenDevice): boolean {
+  if (plan.netns === undefined || namespace === undefined) return false;
+  try {
+    return namespaceIdentity(plan.netns) !== namespace;
+  } catch (error) {
+    // ESRCH: the process ends at this moment. Anything else says nothing about the namespace.
+    return (error as SystemError).code === "ESRCH";
+  }
 }
 
 /** What has to be there before anything is made; throws a `TapirError` that names it and the cure. */
@@ -30,9 +52,10 @@ export function checkSystem(devices: readonly DevicePlan[]): void {
 
 /** Opens the device and configures it; what it has made is gone again when it throws. */
 export function openDevice(plan: DevicePlan): OpenDevice {
-  if (plan.netns !== undefined && !existsSync(plan.netns))
-    throw new TapirError(`port ${plan.name}: ${noNamespace(plan.netns)}`);
-  return plan.kind === "tap" ? openTap(plan) : openPacket(plan);
+  if (plan.netns === undefined) return plan.kind === "tap" ? openTap(plan) : openPacket(plan);
+  const namespace = attempt(plan, () => namespaceIdentity(plan.netns as string));
+  if (namespace === undefined) throw new TapirError(`port ${plan.name}: ${noNamespace(plan.netns)}`);
+  return { ...openTap(plan), namespace };
 }
 
 export function closeDevice(device: OpenDevice): void {

@@ -19,6 +19,9 @@ export class TapirError extends Error {
   }
 }
 
+/** There is nothing of the name that was asked for. */
+export class UnknownNameError extends TapirError {}
+
 /** An error of the addon or of Node: code is the errno's name. */
 export interface SystemError extends Error {
   code?: string;

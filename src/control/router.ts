@@ -3,6 +3,7 @@
  * to change it: a whole new configuration, whose difference to the present one becomes actions (close and open
  * devices, apply the plan). Attaching and detaching a container edit the configuration and go the same way.
  */
+import { getSystemErrorName } from "node:util";
 import { FlowTable } from "../conntrack/flow_table.ts";
 import { Counters } from "../dataplane/counters.ts";
 import type { Notice, PortRow, ShowTable } from "../dataplane/messages.ts";
@@ -17,12 +18,16 @@ import {
   resolvePlan,
 } from "./configuration/configuration.ts";
 import { DataplaneProcess } from "./dataplane_process.ts";
-import { checkSystem, closeDevice, type OpenDevice, openDevice } from "./devices.ts";
+import { compareDevices, isPlanned } from "./device_change.ts";
+import { checkSystem, closeDevice, hasLostNamespace, type OpenDevice, openDevice } from "./devices.ts";
 import { ExitCode, TapirError } from "./errors.ts";
 import { FlowReader } from "./flows.ts";
 
 /** How long the dataplane polls before it sleeps. */
 const SPIN_MICROSECONDS = Number(process.env.TAPIR_SPIN_MICROSECONDS ?? 50);
+
+/** How often the containers' namespaces are looked at. */
+const NAMESPACE_CHECK_MS = 500;
 
 export interface RouterEvents {
   log(level: "info" | "warn" | "error", message: string): void;
@@ -35,12 +40,14 @@ export class RunningRouter {
   resolved: ResolvedPlan;
   readonly flows: FlowReader;
   private readonly devices = new Map<number, OpenDevice>();
-  /** The errno that took a port out of service. */
-  private readonly failed = new Map<number, number>();
+  /** Why ports of the plan are out of service: they have no device in `devices`. */
+  private readonly failed = new Map<number, string>();
   private readonly dataplane: DataplaneProcess;
   private readonly memoryFds: number[];
   private readonly events: RouterEvents;
+  private readonly namespaceCheck: NodeJS.Timeout;
   private lastChange: Promise<void> = Promise.resolve();
+  private isStopping = false;
 
   /** Opens all devices and starts the dataplane; whatever was made is removed again when it fails. */
   static async start(configuration: Configuration, events: RouterEvents): Promise<RunningRouter> {
@@ -78,6 +85,7 @@ export class RunningRouter {
       notice: (notice) => this.takeNotice(notice),
       died: (reason) => events.died(reason),
     });
+    this.namespaceCheck = setInterval(() => this.checkNamespaces(), NAMESPACE_CHECK_MS);
   }
 
   get dataplanePid(): number | undefined {
@@ -88,7 +96,7 @@ export class RunningRouter {
     const { limits } = this.resolved;
     const plan = this.completePlan(this.resolved);
     await this.dataplane.request({ type: "start", plan, limits, spinMicroseconds: SPIN_MICROSECONDS }, this.memoryFds);
-    for (const device of this.devices.values()) await this.addPort(device);
+    for (const device of this.devices.values()) await this.addPort(device, this.resolved);
   }
 
   /**
@@ -106,30 +114,79 @@ export class RunningRouter {
     if (checked.errors !== undefined) {
       throw new TapirError(checked.errors.map(formatError).join("\n"), ExitCode.CONFIGURATION);
     }
+    if (this.isStopping) throw new TapirError("the router is ending");
     const next = resolvePlan(configuration, this.resolved);
-    if (JSON.stringify(next.limits) !== JSON.stringify(this.resolved.limits)) {
-      throw new TapirError("limits cannot change while the router runs");
+    this.refuseFixed(next);
+    const open = [...this.devices.values()];
+    const change = compareDevices(
+      open.map(({ plan }) => plan),
+      new Set(this.failed.keys()),
+      next.devices,
+    );
+    this.keep(openAll(change.opening));
+    try {
+      for (const device of open) if (change.closing.includes(device.plan)) await this.removePort(device);
+      this.keep(openAll(change.replacing));
+      await this.dataplane.request({ type: "apply", plan: this.completePlan(next) });
+      for (const plan of [...change.opening, ...change.replacing])
+        await this.addPort(this.devices.get(plan.port), next);
+    } catch (error) {
+      await this.restore();
+      throw error;
     }
-    const isSame = (plan: DevicePlan): boolean => {
-      const open = this.devices.get(plan.port);
-      return open !== undefined && JSON.stringify(open.plan) === JSON.stringify(plan) && !this.failed.has(plan.port);
-    };
-    const wanted = new Map(next.devices.map((plan) => [plan.port, plan]));
-    const leaving = [...this.devices.values()].filter(({ plan }) => {
-      const now = wanted.get(plan.port);
-      return now === undefined || !isSame(now);
-    });
-    const coming = next.devices.filter((plan) => !isSame(plan));
-    // What can fail comes first: devices of new names. Those that replace one of the same name have to wait for it.
-    const replaced = new Set(leaving.map(({ plan }) => `${plan.netns} ${plan.ifname}`));
-    const fresh = openAll(coming.filter((plan) => !replaced.has(`${plan.netns} ${plan.ifname}`)));
-    for (const device of leaving) await this.removePort(device);
-    const opened = [...fresh, ...openAll(coming.filter((plan) => !fresh.some((device) => device.plan === plan)))];
-    for (const device of opened) this.devices.set(device.plan.port, device);
-    await this.dataplane.request({ type: "apply", plan: this.completePlan(next) });
     this.configuration = configuration;
     this.resolved = next;
-    for (const device of opened) await this.addPort(device);
+    for (const port of this.failed.keys()) {
+      if (!next.devices.some((plan) => plan.port === port)) this.failed.delete(port);
+    }
+    for (const plan of change.retrying) await this.tryToOpen(plan, next);
+  }
+
+  /** Throws for what a running router cannot change. */
+  private refuseFixed(next: ResolvedPlan): void {
+    const { limits, socket } = this.resolved;
+    if (JSON.stringify(next.limits) !== JSON.stringify(limits)) {
+      throw new TapirError("limits: cannot change while the router runs");
+    }
+    if (next.socket !== socket) throw new TapirError("control.socket: cannot change while the router runs");
+  }
+
+  /** Goes back to the configuration in force after a change that failed in the middle. */
+  private async restore(): Promise<void> {
+    const { resolved } = this;
+    try {
+      for (const device of this.devices.values()) {
+        if (!isPlanned(device.plan, resolved.devices)) await this.removePort(device);
+      }
+      await this.dataplane.request({ type: "apply", plan: this.completePlan(resolved) });
+      for (const plan of resolved.devices) {
+        if (!this.devices.has(plan.port) && !this.failed.has(plan.port)) await this.tryToOpen(plan, resolved);
+      }
+    } catch (error) {
+      // Only a dataplane that has died or hangs comes to this.
+      this.events.log("error", `cannot go back to the former configuration: ${(error as Error).message}`);
+    }
+  }
+
+  /** Opens a device that the router can do without: one that fails again is logged. */
+  private async tryToOpen(plan: DevicePlan, resolved: ResolvedPlan): Promise<void> {
+    try {
+      this.keep(openAll([plan]));
+      await this.addPort(this.devices.get(plan.port), resolved);
+      this.failed.delete(plan.port);
+    } catch (error) {
+      const device = this.devices.get(plan.port);
+      this.devices.delete(plan.port);
+      if (device !== undefined) closeDevice(device);
+      const why = (error as Error).message;
+      // One that has failed before has been logged.
+      if (!this.failed.has(plan.port)) this.events.log("error", `port ${plan.name} has failed (${why})`);
+      this.failed.set(plan.port, why);
+    }
+  }
+
+  private keep(opened: readonly OpenDevice[]): void {
+    for (const device of opened) this.devices.set(device.plan.port, device);
   }
 
   show(table: ShowTable): Promise<unknown> {
@@ -147,7 +204,7 @@ export class RunningRouter {
     return plan.ports.map((port, index) => {
       const device = devices[index];
       const { port: _, ...counters } = rows.find((row) => row.port === port.index) ?? { port: 0 };
-      const errno = this.failed.get(port.index);
+      const why = this.failed.get(port.index);
       return {
         name: port.name,
         interface: plan.interfaces.find((each) => each.index === port.interface)?.name,
@@ -155,7 +212,7 @@ export class RunningRouter {
         device: device.ifname,
         namespace: device.netns ?? null,
         mtu: this.devices.get(port.index)?.mtu ?? device.mtu,
-        state: errno === undefined ? "up" : `failed (errno ${errno})`,
+        state: why === undefined ? "up" : `failed (${why})`,
         ...counters,
       };
     });
@@ -163,22 +220,29 @@ export class RunningRouter {
 
   /** Ends the dataplane and closes all devices, which removes the TAPs. */
   async stop(): Promise<void> {
+    this.isStopping = true;
+    clearInterval(this.namespaceCheck);
+    await this.lastChange;
     await this.dataplane.stop();
     for (const device of this.devices.values()) closeDevice(device);
     this.devices.clear();
     for (const fd of this.memoryFds.splice(0)) native().closeDescriptor(fd);
   }
 
-  private async addPort(device: OpenDevice): Promise<void> {
-    const port = this.resolved.plan.ports.find((each) => each.index === device.plan.port);
-    if (port === undefined) throw new TapirError(`port ${device.plan.name} is not in the plan`);
-    await this.dataplane.request({ type: "add-port", port, kind: device.plan.kind }, [device.fd]);
+  private async addPort(device: OpenDevice | undefined, resolved: ResolvedPlan): Promise<void> {
+    // One whose namespace has gone meanwhile has failed already.
+    if (device === undefined) return;
+    const { plan, fd } = device;
+    const port = resolved.plan.ports.find((each) => each.index === plan.port);
+    if (port === undefined) throw new TapirError(`port ${plan.name} is not in the plan`);
+    await this.dataplane.request({ type: "add-port", port, kind: plan.kind }, [fd]);
   }
 
   private async removePort(device: OpenDevice): Promise<void> {
     await this.dataplane.request({ type: "remove-port", port: device.plan.port });
+    // It may have failed while the dataplane was asked.
+    if (this.devices.get(device.plan.port) !== device) return;
     this.devices.delete(device.plan.port);
-    this.failed.delete(device.plan.port);
     closeDevice(device);
   }
 
@@ -198,11 +262,26 @@ export class RunningRouter {
       this.events.log(notice.level, notice.message);
       return;
     }
-    const device = this.devices.get(notice.port);
-    this.failed.set(notice.port, notice.errno);
-    const name = device?.plan.name ?? `number ${notice.port}`;
-    this.events.log("error", `port ${name} has failed (errno ${notice.errno}): its device is gone; the others go on`);
-    this.dataplane.request({ type: "remove-port", port: notice.port }).catch(() => {});
+    this.fail(notice.port, `${getSystemErrorName(-notice.errno)}: its device is gone`);
+  }
+
+  private checkNamespaces(): void {
+    for (const [port, device] of this.devices) {
+      if (hasLostNamespace(device)) this.fail(port, "its namespace is gone");
+    }
+  }
+
+  /** Takes a port out of service; the others go on. Its descriptor goes, and with that the namespace it kept alive. */
+  private fail(port: number, why: string): void {
+    const device = this.devices.get(port);
+    if (device === undefined) return;
+    this.devices.delete(port);
+    this.failed.set(port, why);
+    this.events.log("error", `port ${device.plan.name} has failed (${why}); the others go on`);
+    this.dataplane
+      .request({ type: "remove-port", port })
+      .catch(() => {})
+      .finally(() => closeDevice(device));
   }
 }
 
