@@ -7,15 +7,19 @@
         "src/errors.c",
         "src/memory.c",
         "src/namespace.c",
+        "src/nursery.c",
         "src/tap.c",
         "src/packet_socket.c",
         "src/channel.c",
+        "src/watch.c",
         "src/engine.c",
+        "src/engine_memory.c",
         "src/engine_receive.c",
+        "src/engine_packet.c",
         "src/engine_transmit.c"
       ],
       "defines": ["_GNU_SOURCE", "NAPI_VERSION=8"],
-      "cflags": ["-std=gnu11", "-O2", "-Wall", "-Wextra", "-Werror", "-Wno-unused-parameter", "-fno-strict-aliasing"]
+      "cflags": ["-std=c11", "-O2", "-Wall", "-Wextra", "-Werror", "-fno-strict-aliasing"]
     }
   ]
 }

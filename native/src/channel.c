@@ -2,11 +2,9 @@
 #include "tapir.h"
 
 #include <errno.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
-#include <uv.h>
 
 #define LARGEST_MESSAGE_BYTES (64 << 10)
 #define MOST_DESCRIPTORS 64
@@ -16,7 +14,7 @@
 napi_value channel_pair(napi_env env, napi_callback_info info) {
   int fds[2];
   if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, fds) != 0) {
-    return throw_errno(env, errno, "socketpair", "channel");
+    return throw_errno(env, errno, "socketPair", NULL, "socketpair");
   }
   napi_value result, value;
   napi_create_array_with_length(env, 2, &result);
@@ -60,7 +58,7 @@ napi_value channel_send(napi_env env, napi_callback_info info) {
   }
   if (!get_descriptors(env, args[2], fds, &count)) return NULL;
 
-  char control[CMSG_SPACE(sizeof fds)];
+  _Alignas(struct cmsghdr) char control[CMSG_SPACE(sizeof fds)];
   struct iovec vector = {.iov_base = data, .iov_len = length};
   struct msghdr message = {.msg_iov = &vector, .msg_iovlen = 1};
   if (count > 0) {
@@ -74,37 +72,48 @@ napi_value channel_send(napi_env env, napi_callback_info info) {
     memcpy(CMSG_DATA(header), fds, count * sizeof(int));
   }
   ssize_t sent = sendmsg(fd, &message, MSG_NOSIGNAL | MSG_DONTWAIT);
-  if (sent < 0 && errno != EAGAIN) return throw_errno(env, errno, "sendmsg", "channel");
+  if (sent < 0 && errno != EAGAIN) return throw_errno(env, errno, "sendMessage", NULL, "sendmsg");
   napi_get_boolean(env, sent >= 0, &result);
   return result;
 }
 
-static napi_value take_descriptors(napi_env env, struct msghdr *message) {
-  napi_value array, value;
-  uint32_t taken = 0;
-  napi_create_array(env, &array);
+static int take_descriptors(struct msghdr *message, int *fds) {
+  int taken = 0;
   for (struct cmsghdr *header = CMSG_FIRSTHDR(message); header != NULL; header = CMSG_NXTHDR(message, header)) {
     if (header->cmsg_level != SOL_SOCKET || header->cmsg_type != SCM_RIGHTS) continue;
-    size_t count = (header->cmsg_len - CMSG_LEN(0)) / sizeof(int);
-    for (size_t i = 0; i < count; i++) {
-      int fd;
-      memcpy(&fd, CMSG_DATA(header) + i * sizeof(int), sizeof fd);
-      napi_create_int32(env, fd, &value);
-      napi_set_element(env, array, taken++, value);
-    }
+    size_t bytes = header->cmsg_len - CMSG_LEN(0);
+    memcpy(fds + taken, CMSG_DATA(header), bytes);
+    taken += (int)(bytes / sizeof(int));
   }
-  return array;
+  return taken;
+}
+
+static napi_value make_message(napi_env env, const void *data, size_t length, const int *fds, int fd_count) {
+  napi_value result, bytes, array_buffer, descriptors, value;
+  void *copy;
+  napi_create_arraybuffer(env, length, &copy, &array_buffer);
+  memcpy(copy, data, length);
+  napi_create_typedarray(env, napi_uint8_array, length, array_buffer, 0, &bytes);
+  napi_create_array_with_length(env, (size_t)fd_count, &descriptors);
+  for (int i = 0; i < fd_count; i++) {
+    napi_create_int32(env, fds[i], &value);
+    napi_set_element(env, descriptors, (uint32_t)i, value);
+  }
+  napi_create_object(env, &result);
+  napi_set_named_property(env, result, "bytes", bytes);
+  napi_set_named_property(env, result, "descriptors", descriptors);
+  return result;
 }
 
 // receiveMessage(fd): { bytes, descriptors }, null when there is none, "closed" when the peer is gone
 napi_value channel_receive(napi_env env, napi_callback_info info) {
-  static char buffer[LARGEST_MESSAGE_BYTES];
+  char buffer[LARGEST_MESSAGE_BYTES];
   napi_value args[1], result;
   size_t argc = 1;
-  int fd;
+  int fd, fds[MOST_DESCRIPTORS];
   napi_get_cb_info(env, info, &argc, args, NULL, NULL);
   if (!get_int(env, args[0], &fd)) return NULL;
-  char control[CMSG_SPACE(MOST_DESCRIPTORS * sizeof(int))];
+  _Alignas(struct cmsghdr) char control[CMSG_SPACE(MOST_DESCRIPTORS * sizeof(int))];
   struct iovec vector = {.iov_base = buffer, .iov_len = sizeof buffer};
   struct msghdr message = {
       .msg_iov = &vector, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof control};
@@ -117,102 +126,11 @@ napi_value channel_receive(napi_env env, napi_callback_info info) {
     napi_create_string_utf8(env, "closed", NAPI_AUTO_LENGTH, &result);
     return result;
   }
-  if (received < 0) return throw_errno(env, errno, "recvmsg", "channel");
-  napi_value descriptors = take_descriptors(env, &message);
+  if (received < 0) return throw_errno(env, errno, "receiveMessage", NULL, "recvmsg");
+  int fd_count = take_descriptors(&message, fds);
   if ((message.msg_flags & (MSG_TRUNC | MSG_CTRUNC)) != 0) {
+    for (int i = 0; i < fd_count; i++) close(fds[i]);
     return throw_message(env, "EMSGSIZE", "receiveMessage: the message was too long and has been cut");
   }
-  napi_value bytes, array_buffer;
-  void *data;
-  napi_create_arraybuffer(env, (size_t)received, &data, &array_buffer);
-  memcpy(data, buffer, (size_t)received);
-  napi_create_typedarray(env, napi_uint8_array, (size_t)received, array_buffer, 0, &bytes);
-  napi_create_object(env, &result);
-  napi_set_named_property(env, result, "bytes", bytes);
-  napi_set_named_property(env, result, "descriptors", descriptors);
-  return result;
-}
-
-struct watch {
-  uv_poll_t poll;
-  napi_env env;
-  napi_ref callback;
-  napi_async_context context;
-  bool closed;
-};
-
-static void on_readable(uv_poll_t *poll, int status, int events) {
-  struct watch *watch = poll->data;
-  napi_env env = watch->env;
-  napi_handle_scope scope;
-  napi_value callback, receiver, result;
-  napi_open_handle_scope(env, &scope);
-  napi_get_reference_value(env, watch->callback, &callback);
-  napi_get_global(env, &receiver);
-  if (napi_make_callback(env, watch->context, receiver, callback, 0, NULL, &result) == napi_pending_exception) {
-    napi_value error;
-    napi_get_and_clear_last_exception(env, &error);
-    napi_fatal_exception(env, error);
-  }
-  napi_close_handle_scope(env, scope);
-}
-
-static void on_closed(uv_handle_t *handle) {
-  free(handle->data);
-}
-
-static void stop_watch(struct watch *watch) {
-  if (watch->closed) return;
-  watch->closed = true;
-  uv_poll_stop(&watch->poll);
-  napi_delete_reference(watch->env, watch->callback);
-  napi_async_destroy(watch->env, watch->context);
-  uv_close((uv_handle_t *)&watch->poll, on_closed);
-}
-
-// The function that channel_watch returned; it forgets its watch so that a second call does nothing.
-static napi_value watch_stop(napi_env env, napi_callback_info info) {
-  void *data;
-  napi_get_cb_info(env, info, NULL, NULL, NULL, &data);
-  struct watch **slot = data;
-  if (*slot != NULL) stop_watch(*slot);
-  *slot = NULL;
-  return NULL;
-}
-
-static void free_slot(napi_env env, void *data, void *hint) {
-  free(data);
-}
-
-// watchReadable(fd, callback): function that ends it
-napi_value channel_watch(napi_env env, napi_callback_info info) {
-  napi_value args[2], name, stop;
-  size_t argc = 2;
-  int fd;
-  uv_loop_t *loop;
-  napi_get_cb_info(env, info, &argc, args, NULL, NULL);
-  if (!get_int(env, args[0], &fd)) return NULL;
-  struct watch *watch = calloc(1, sizeof *watch);
-  struct watch **slot = malloc(sizeof *slot);
-  if (watch == NULL || slot == NULL || napi_get_uv_event_loop(env, &loop) != napi_ok) {
-    free(watch);
-    free(slot);
-    return throw_errno(env, ENOMEM, "watchReadable", "channel");
-  }
-  int error = uv_poll_init(loop, &watch->poll, fd);
-  if (error != 0) {
-    free(watch);
-    free(slot);
-    return throw_errno(env, -error, "uv_poll_init", "channel");
-  }
-  watch->env = env;
-  watch->poll.data = watch;
-  napi_create_reference(env, args[1], 1, &watch->callback);
-  napi_create_string_utf8(env, "tapir.watchReadable", NAPI_AUTO_LENGTH, &name);
-  napi_async_init(env, NULL, name, &watch->context);
-  uv_poll_start(&watch->poll, UV_READABLE | UV_DISCONNECT, on_readable);
-  *slot = watch;
-  napi_create_function(env, "stop", NAPI_AUTO_LENGTH, watch_stop, slot, &stop);
-  napi_add_finalizer(env, stop, slot, free_slot, NULL, NULL);
-  return stop;
+  return make_message(env, buffer, (size_t)received, fds, fd_count);
 }

@@ -1,4 +1,4 @@
-// The engine as a JavaScript object: its memory comes from typed arrays, its calls take and give small integers.
+// The engine as a JavaScript object: its calls take and give small integers.
 #include "engine.h"
 #include "tapir.h"
 
@@ -7,8 +7,6 @@
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
-
-#define CONTROL UINT32_MAX
 
 void engine_port_failed(struct engine *engine, int32_t port, int error) {
   struct port *failed = &engine->ports[port];
@@ -19,15 +17,25 @@ void engine_port_failed(struct engine *engine, int32_t port, int error) {
   engine->state[PORT_ERRORS]++;
 }
 
-static struct engine *unwrap(napi_env env, napi_callback_info info, size_t *argc, napi_value *args) {
+// The engine and the arguments of a call; NULL, with a pending exception, when it is called on something else. Missing
+// arguments are undefined.
+static struct engine *unwrap(napi_env env, napi_callback_info info, size_t argc, napi_value *args) {
   napi_value self;
   void *data = NULL;
-  napi_get_cb_info(env, info, argc, args, &self, NULL);
+  napi_get_cb_info(env, info, &argc, args, &self, NULL);
   if (napi_unwrap(env, self, &data) != napi_ok || data == NULL) {
     throw_message(env, "EINVAL", "not an engine");
     return NULL;
   }
   return data;
+}
+
+// The same for the calls that need an engine that is open.
+static struct engine *unwrap_open(napi_env env, napi_callback_info info, size_t argc, napi_value *args) {
+  struct engine *engine = unwrap(env, info, argc, args);
+  if (engine == NULL || engine->epoll >= 0) return engine;
+  throw_message(env, "EBADF", "the engine is closed");
+  return NULL;
 }
 
 static bool get_port(napi_env env, struct engine *engine, napi_value value, int *port) {
@@ -37,61 +45,70 @@ static bool get_port(napi_env env, struct engine *engine, napi_value value, int 
   return false;
 }
 
+// A packet socket says itself whether it puts vnet headers in front of its frames.
+static int header_bytes_of(int fd, int kind) {
+  int enabled = 0;
+  socklen_t length = sizeof enabled;
+  if (kind == KIND_TAP) return VNET_HEADER_BYTES;
+  if (getsockopt(fd, SOL_PACKET, PACKET_VNET_HDR, &enabled, &length) != 0) return -1;
+  return enabled != 0 ? VNET_HEADER_BYTES : 0;
+}
+
 // addPort(port, fd, kind)
 static napi_value add_port(napi_env env, napi_callback_info info) {
   napi_value args[3];
-  size_t argc = 3;
-  int port, fd, kind;
-  struct engine *engine = unwrap(env, info, &argc, args);
-  if (engine == NULL || !get_port(env, engine, args[0], &port)) return NULL;
+  int port_index, fd, kind;
+  struct engine *engine = unwrap_open(env, info, 3, args);
+  if (engine == NULL || !get_port(env, engine, args[0], &port_index)) return NULL;
   if (!get_int(env, args[1], &fd) || !get_int(env, args[2], &kind)) return NULL;
-  if (kind != KIND_TAP && kind != KIND_PACKET) return throw_message(env, "EINVAL", "no such kind of port");
-  if (engine->ports[port].in_use) return throw_errno(env, EBUSY, "addPort", "port");
-  struct epoll_event event = {.events = EPOLLIN | EPOLLET, .data.u32 = (uint32_t)port};
-  if (epoll_ctl(engine->epoll, EPOLL_CTL_ADD, fd, &event) != 0) return throw_errno(env, errno, "epoll_ctl", "port");
-  engine->ports[port].fd = fd;
-  engine->ports[port].kind = (uint8_t)kind;
-  engine->ports[port].in_use = true;
-  engine->port_errors[port] = 0;
+  if (kind != KIND_TAP && kind != KIND_PACKET) return throw_message(env, "EINVAL", "addPort: no such kind of port");
+  struct port *port = &engine->ports[port_index];
+  if (port->in_use) return throw_errno(env, EBUSY, "addPort", NULL, "addPort");
+  int header_bytes = header_bytes_of(fd, kind);
+  if (header_bytes < 0) return throw_errno(env, errno, "addPort", NULL, "getsockopt PACKET_VNET_HDR");
+  struct epoll_event event = {.events = EPOLLIN | EPOLLET, .data.u32 = (uint32_t)port_index};
+  if (epoll_ctl(engine->epoll, EPOLL_CTL_ADD, fd, &event) != 0) {
+    return throw_errno(env, errno, "addPort", NULL, "epoll_ctl");
+  }
+  port->fd = fd;
+  port->kind = (uint8_t)kind;
+  port->header_bytes = (uint8_t)header_bytes;
+  port->typical_bytes = 0;
+  port->in_use = true;
+  engine->port_errors[port_index] = 0;
   return NULL;
 }
 
-// removePort(port)
+// removePort(port): its place in the queue of ready ports stays until its turn comes.
 static napi_value remove_port(napi_env env, napi_callback_info info) {
   napi_value args[1];
-  size_t argc = 1;
-  int port;
-  struct engine *engine = unwrap(env, info, &argc, args);
-  if (engine == NULL || !get_port(env, engine, args[0], &port)) return NULL;
-  struct port *removed = &engine->ports[port];
-  if (removed->in_use) epoll_ctl(engine->epoll, EPOLL_CTL_DEL, removed->fd, NULL);
-  removed->in_use = false;
-  removed->ready = false;
-  int32_t still = 0;
-  for (int32_t i = 0; i < engine->ready_count; i++) {
-    if (engine->ready[i] != port) engine->ready[still++] = engine->ready[i];
-  }
-  engine->ready_count = still;
+  int port_index;
+  struct engine *engine = unwrap(env, info, 1, args);
+  if (engine == NULL || !get_port(env, engine, args[0], &port_index)) return NULL;
+  struct port *port = &engine->ports[port_index];
+  if (port->in_use) epoll_ctl(engine->epoll, EPOLL_CTL_DEL, port->fd, NULL);
+  port->in_use = false;
   return NULL;
 }
 
 // watchControl(fd)
 static napi_value watch_control(napi_env env, napi_callback_info info) {
   napi_value args[1];
-  size_t argc = 1;
   int fd;
-  struct engine *engine = unwrap(env, info, &argc, args);
+  struct engine *engine = unwrap_open(env, info, 1, args);
   if (engine == NULL || !get_int(env, args[0], &fd)) return NULL;
   struct epoll_event event = {.events = EPOLLIN, .data.u32 = CONTROL};
-  if (epoll_ctl(engine->epoll, EPOLL_CTL_ADD, fd, &event) != 0) return throw_errno(env, errno, "epoll_ctl", "control");
+  if (epoll_ctl(engine->epoll, EPOLL_CTL_ADD, fd, &event) != 0) {
+    return throw_errno(env, errno, "watchControl", NULL, "epoll_ctl");
+  }
   return NULL;
 }
 
+// receive(max, timeoutMs)
 static napi_value receive(napi_env env, napi_callback_info info) {
   napi_value args[2], result;
-  size_t argc = 2;
   int32_t max = 0, timeout_ms = 0;
-  struct engine *engine = unwrap(env, info, &argc, args);
+  struct engine *engine = unwrap_open(env, info, 2, args);
   if (engine == NULL) return NULL;
   napi_get_value_int32(env, args[0], &max);
   napi_get_value_int32(env, args[1], &timeout_ms);
@@ -100,11 +117,11 @@ static napi_value receive(napi_env env, napi_callback_info info) {
   return result;
 }
 
+// transmit(count)
 static napi_value transmit(napi_env env, napi_callback_info info) {
   napi_value args[1], result;
-  size_t argc = 1;
   int32_t count_all = 0;
-  struct engine *engine = unwrap(env, info, &argc, args);
+  struct engine *engine = unwrap_open(env, info, 1, args);
   if (engine == NULL) return NULL;
   napi_get_value_int32(env, args[0], &count_all);
   napi_create_int32(env, engine_transmit(engine, count_all), &result);
@@ -114,110 +131,62 @@ static napi_value transmit(napi_env env, napi_callback_info info) {
 // setSpin(microseconds)
 static napi_value set_spin(napi_env env, napi_callback_info info) {
   napi_value args[1];
-  size_t argc = 1;
   int microseconds;
-  struct engine *engine = unwrap(env, info, &argc, args);
+  struct engine *engine = unwrap_open(env, info, 1, args);
   if (engine == NULL || !get_int(env, args[0], &microseconds)) return NULL;
   engine->spin_ns = microseconds < 0 ? 0 : (int64_t)microseconds * 1000;
   return NULL;
 }
 
-// close(): the engine serves no port any more; its descriptors stay the caller's.
+// close(): the engine lets go of its memory and of every port; the descriptors stay the caller's. Once more does no
+// harm.
 static napi_value close_engine(napi_env env, napi_callback_info info) {
-  size_t argc = 0;
-  struct engine *engine = unwrap(env, info, &argc, NULL);
+  struct engine *engine = unwrap(env, info, 0, NULL);
   if (engine == NULL || engine->epoll < 0) return NULL;
   close(engine->epoll);
   engine->epoll = -1;
-  memset(engine->ports, 0, (size_t)engine->port_count * sizeof *engine->ports);
-  engine->ready_count = 0;
+  napi_delete_reference(env, engine->kept);
+  engine->kept = NULL;
   return NULL;
 }
 
 static void free_engine(napi_env env, void *data, void *hint) {
+  (void)hint;
   struct engine *engine = data;
   if (engine->epoll >= 0) close(engine->epoll);
+  if (engine->kept != NULL) napi_delete_reference(env, engine->kept);
   free(engine->ports);
-  free(engine->ready);
+  free(engine->ready.ports);
   free(engine);
 }
 
-// The elements of a typed array property; NULL, with a pending exception, when it is not one of that type.
-static void *get_array(napi_env env, napi_value memory, const char *name, napi_typedarray_type wanted,
-                       size_t *length) {
-  napi_value value;
-  napi_typedarray_type type;
-  void *data = NULL;
-  if (!get_property(env, memory, name, &value) ||
-      napi_get_typedarray_info(env, value, &type, length, &data, NULL, NULL) != napi_ok || type != wanted) {
-    throw_message(env, "EINVAL", name);
-    return NULL;
-  }
-  return data;
+static bool allocate_ports(struct engine *engine) {
+  engine->ports = calloc((size_t)engine->port_count, sizeof *engine->ports);
+  engine->ready.ports = calloc((size_t)engine->port_count, sizeof *engine->ready.ports);
+  engine->ready.capacity = engine->port_count;
+  if (engine->ports == NULL || engine->ready.ports == NULL) return false;
+  engine->epoll = epoll_create1(EPOLL_CLOEXEC);
+  return engine->epoll >= 0;
 }
 
-static bool read_memory(napi_env env, napi_value memory, struct engine *engine) {
-  size_t length, other;
-  napi_value value;
-  void *arena;
-  int number;
-  if (!get_property(env, memory, "arena", &value) || napi_get_arraybuffer_info(env, value, &arena, &length) != napi_ok) {
-    throw_message(env, "EINVAL", "arena");
-    return false;
-  }
-  engine->arena = arena;
-  if (!get_property(env, memory, "slotBytes", &value) || !get_int(env, value, &number)) return false;
-  engine->slot_bytes = (size_t)number;
-  if (!get_property(env, memory, "slotCount", &value) || !get_int(env, value, &engine->slot_count)) return false;
-  if (number <= 0 || engine->slot_count <= 0 || length < (size_t)number * (size_t)engine->slot_count) {
-    throw_message(env, "EINVAL", "the arena is smaller than its slots");
-    return false;
-  }
-  size_t slots = (size_t)engine->slot_count;
-  if (!(engine->slot_length = get_array(env, memory, "slotLength", napi_int32_array, &length)) || length < slots)
-    return false;
-  if (!(engine->free_slots = get_array(env, memory, "freeSlots", napi_int32_array, &length)) || length < slots)
-    return false;
-  if (!(engine->received_slot = get_array(env, memory, "receivedSlot", napi_int32_array, &length))) return false;
-  if (!(engine->received_port = get_array(env, memory, "receivedPort", napi_int32_array, &other))) return false;
-  engine->received_limit = (int32_t)(length < other ? length : other);
-  if (!(engine->transmit_slot = get_array(env, memory, "transmitSlot", napi_int32_array, &length))) return false;
-  if (!(engine->transmit_port = get_array(env, memory, "transmitPort", napi_int32_array, &other))) return false;
-  if (other < length) length = other;
-  if (get_property(env, memory, "transmitOffset", &value)) {
-    if (!(engine->transmit_offset = get_array(env, memory, "transmitOffset", napi_int32_array, &other))) return false;
-    if (other < length) length = other;
-  }
-  engine->transmit_limit = (int32_t)length;
-  if (!(engine->state = get_array(env, memory, "state", napi_int32_array, &length)) || length < 16) return false;
-  if (!(engine->port_errors = get_array(env, memory, "portErrors", napi_int32_array, &length))) return false;
-  engine->port_count = (int32_t)length;
-  if (!(engine->port_counters = get_array(env, memory, "portCounters", napi_float64_array, &length))) return false;
-  return length >= (size_t)engine->port_count * PORT_COUNTERS;
-}
-
-// createEngine(memory): Engine. The engine keeps `memory`, and with it every array, alive.
+// createEngine(memory): Engine
 napi_value engine_create(napi_env env, napi_callback_info info) {
   napi_value args[1], object;
   size_t argc = 1;
   napi_get_cb_info(env, info, &argc, args, NULL, NULL);
   struct engine *engine = calloc(1, sizeof *engine);
-  if (engine == NULL) return throw_errno(env, ENOMEM, "malloc", "engine");
+  if (engine == NULL) return throw_errno(env, ENOMEM, "createEngine", NULL, "calloc");
   engine->epoll = -1;
-  if (!read_memory(env, args[0], engine)) {
-    bool pending = false;
-    free(engine);
-    napi_is_exception_pending(env, &pending);
-    return pending ? NULL : throw_message(env, "EINVAL", "an array of the engine's memory is too short");
-  }
-  engine->ports = calloc((size_t)engine->port_count, sizeof *engine->ports);
-  engine->ready = calloc((size_t)engine->port_count, sizeof *engine->ready);
-  engine->epoll = epoll_create1(EPOLL_CLOEXEC);
-  if (engine->ports == NULL || engine->ready == NULL || engine->epoll < 0) {
+  if (!engine_read_memory(env, args[0], engine)) {
     free_engine(env, engine, NULL);
-    return throw_errno(env, errno, "epoll_create1", "engine");
+    return NULL;
   }
-  napi_create_object(env, &object);
+  if (!allocate_ports(engine)) {
+    int error = errno;
+    free_engine(env, engine, NULL);
+    return throw_errno(env, error, "createEngine", NULL, "epoll_create1");
+  }
+  engine_prepare_batches(engine);
   const napi_property_descriptor methods[] = {
       {"addPort", NULL, add_port, NULL, NULL, NULL, napi_default, NULL},
       {"removePort", NULL, remove_port, NULL, NULL, NULL, napi_default, NULL},
@@ -227,14 +196,18 @@ napi_value engine_create(napi_env env, napi_callback_info info) {
       {"setSpin", NULL, set_spin, NULL, NULL, NULL, napi_default, NULL},
       {"close", NULL, close_engine, NULL, NULL, NULL, napi_default, NULL},
   };
+  napi_create_object(env, &object);
   napi_define_properties(env, object, sizeof methods / sizeof *methods, methods);
-  napi_wrap(env, object, engine, free_engine, NULL, NULL);
-  napi_set_named_property(env, object, "memory", args[0]);
+  if (napi_wrap(env, object, engine, free_engine, NULL, NULL) != napi_ok) {
+    free_engine(env, engine, NULL);
+    return throw_message(env, "ENOMEM", "createEngine: no object");
+  }
   return object;
 }
 
 // monotonicMilliseconds(): number
 napi_value clock_monotonic(napi_env env, napi_callback_info info) {
+  (void)info;
   struct timespec time;
   napi_value result;
   clock_gettime(CLOCK_MONOTONIC, &time);

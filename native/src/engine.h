@@ -2,6 +2,9 @@
 #ifndef TAPIR_ENGINE_H
 #define TAPIR_ENGINE_H
 
+#include <errno.h>
+#include <linux/if_packet.h>
+#include <node_api.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -11,23 +14,61 @@
 
 #define VNET_HEADER_BYTES 10
 #define ETHERNET_HEADER_BYTES 14
-// Frames of one recvmmsg or sendmmsg.
+#define SHORTEST_FRAME_BYTES (VNET_HEADER_BYTES + ETHERNET_HEADER_BYTES)
+// Frames of one recvmmsg or sendmmsg, and events of one epoll_wait.
 #define BATCH 64
 // Pieces of one frame that is gathered from several slots.
 #define MOST_PIECES 64
 // A burst ends when it has brought this much: super-frames shall still be in the cache when they are sent.
 #define BURST_BYTES (512 << 10)
+// What epoll tells about the control descriptor in the place of a port.
+#define CONTROL UINT32_MAX
 
 // Indexes as in src/io/native.ts.
-enum { FREE_COUNT, NOW_MS, CONTROL_READY, PORT_ERRORS, OUT_OF_SLOTS };
+enum { FREE_COUNT, NOW_MS, CONTROL_READY, PORT_ERRORS, OUT_OF_SLOTS, STATE_WORDS = 16 };
 enum { RX_FRAMES, RX_BYTES, TX_FRAMES, TX_BYTES, TX_FULL, TX_ERRORS, RX_ERRORS, PORT_COUNTERS = 8 };
 enum { KIND_TAP, KIND_PACKET };
 
 struct port {
   int fd;
-  bool in_use;
-  bool ready;
   uint8_t kind;
+  bool in_use;
+  // It is in the queue of ready ports (perhaps still, after it was removed).
+  bool queued;
+  // What the kernel puts in front of a frame: VNET_HEADER_BYTES, or nothing on a packet socket without vnet headers.
+  uint8_t header_bytes;
+  // Length of the frames that came last; keeps a batch of super-frames within the burst.
+  int32_t typical_bytes;
+};
+
+// Ports that may have more to read, in the order in which they are served; each at most once.
+struct queue {
+  int32_t *ports;
+  int32_t capacity;
+  int32_t head;
+  int32_t length;
+};
+
+// What one port may take of a burst.
+struct share {
+  int32_t at;
+  int32_t frames;
+  int64_t bytes;
+};
+
+// What came of it.
+struct yield {
+  int32_t frames;
+  int64_t bytes;
+  // Nothing is left to read: epoll tells when there is.
+  bool empty;
+  // Probably nothing is left.
+  bool short_of_share;
+};
+
+union auxiliary {
+  struct cmsghdr header;
+  char bytes[CMSG_SPACE(sizeof(struct tpacket_auxdata))];
 };
 
 struct engine {
@@ -47,21 +88,33 @@ struct engine {
   int32_t *port_errors;
   double *port_counters;
   int32_t port_count;
+  // Keeps the arrays above alive.
+  napi_ref kept;
 
   int epoll;
   int64_t spin_ns;
   struct port *ports;
-  // Ports that may have more to read, in the order in which they are served.
-  int32_t *ready;
-  int32_t ready_count;
+  struct queue ready;
+  // A port in the queue had more than its share in the last burst.
+  bool more_expected;
   struct epoll_event events[BATCH];
-  struct mmsghdr messages[BATCH];
-  struct iovec vectors[BATCH];
+  struct mmsghdr received[BATCH];
+  struct iovec received_vectors[BATCH];
+  union auxiliary auxiliaries[BATCH];
+  struct mmsghdr sent[BATCH];
+  struct iovec sent_vectors[BATCH];
   struct iovec pieces[MOST_PIECES];
 };
 
+// Takes the arrays out of an EngineMemory; false with a pending exception.
+bool engine_read_memory(napi_env env, napi_value memory, struct engine *engine);
+
 int32_t engine_receive(struct engine *engine, int32_t max, int32_t timeout_ms);
 int32_t engine_transmit(struct engine *engine, int32_t count);
+
+// Prepares what `read_packet_port` uses in every call.
+void engine_prepare_batches(struct engine *engine);
+struct yield read_packet_port(struct engine *engine, int32_t port, struct share share);
 
 // A device has failed for good: it is reported once, and not served any more.
 void engine_port_failed(struct engine *engine, int32_t port, int error);
@@ -72,6 +125,28 @@ static inline uint8_t *slot_at(const struct engine *engine, int32_t slot) {
 
 static inline void count(struct engine *engine, int32_t port, int counter, double amount) {
   engine->port_counters[(size_t)port * PORT_COUNTERS + (size_t)counter] += amount;
+}
+
+// The words that JavaScript writes are not trusted: a wrong one must not reach beyond the arena.
+static inline int32_t free_slot_count(const struct engine *engine) {
+  int32_t free_count = engine->state[FREE_COUNT];
+  if (free_count < 0) return 0;
+  return free_count < engine->slot_count ? free_count : engine->slot_count;
+}
+
+// Whether a read that failed with `error` lost one frame only. EINVAL: its segmentation has no words in a vnet header.
+static inline bool is_frame_error(int error) {
+  return error == EINVAL || error == ENOMEM || error == ENOBUFS;
+}
+
+static inline bool is_slot(const struct engine *engine, int32_t slot) {
+  return (uint32_t)slot < (uint32_t)engine->slot_count;
+}
+
+static inline void accept_frame(struct engine *engine, int32_t at, int32_t port, int32_t slot, int32_t bytes) {
+  engine->slot_length[slot] = bytes;
+  engine->received_slot[at] = slot;
+  engine->received_port[at] = port;
 }
 
 #endif

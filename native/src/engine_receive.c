@@ -1,19 +1,15 @@
 // Receive: one call brings a burst from all ports.
 //
-// Ports are watched edge-triggered. A port that has something goes on the ready list and stays there until it has been
-// read empty, so that a busy port costs no epoll event for each burst. Each ready port gets a fair share of a burst,
-// and the list turns: the port served first now is served last next time.
+// Ports are watched edge-triggered. A port that has something stands in a queue until it has been read empty, so that
+// a busy port costs no epoll event for each burst. Each port in the queue gets a fair share of a burst, in frames and
+// in bytes, and goes to the end of the queue; those that a full burst did not reach come first in the next one. Epoll
+// is asked once in each call: before the burst when it is known to be a full one, after it when it was not, and with a
+// wait when there was nothing.
 #include "engine.h"
 
 #include <errno.h>
-#include <linux/if_packet.h>
-#include <string.h>
-#include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
-
-// epoll's word for the control descriptor.
-#define CONTROL UINT32_MAX
 
 static int64_t now_ns(void) {
   struct timespec time;
@@ -21,23 +17,36 @@ static int64_t now_ns(void) {
   return (int64_t)time.tv_sec * 1000000000 + time.tv_nsec;
 }
 
+static void enqueue(struct engine *engine, int32_t port) {
+  struct queue *ready = &engine->ready;
+  int32_t tail = ready->head + ready->length;
+  ready->ports[tail < ready->capacity ? tail : tail - ready->capacity] = port;
+  ready->length++;
+  engine->ports[port].queued = true;
+}
+
+static int32_t dequeue(struct engine *engine) {
+  struct queue *ready = &engine->ready;
+  int32_t port = ready->ports[ready->head];
+  ready->head = ready->head + 1 < ready->capacity ? ready->head + 1 : 0;
+  ready->length--;
+  engine->ports[port].queued = false;
+  return port;
+}
+
 static int poll_ports(struct engine *engine, int timeout_ms) {
   int count = epoll_wait(engine->epoll, engine->events, BATCH, timeout_ms);
   for (int i = 0; i < count; i++) {
     uint32_t index = engine->events[i].data.u32;
-    if (index == CONTROL) {
-      engine->state[CONTROL_READY] = 1;
-    } else if (engine->ports[index].in_use && !engine->ports[index].ready) {
-      engine->ports[index].ready = true;
-      engine->ready[engine->ready_count++] = (int32_t)index;
-    }
+    if (index == CONTROL) engine->state[CONTROL_READY] = 1;
+    else if (!engine->ports[index].queued) enqueue(engine, (int32_t)index);
   }
   return count;
 }
 
 // Waits until something is there: first awake, because a sleep and a wake-up cost more than a short wait.
 static void wait_for_ports(struct engine *engine, int timeout_ms) {
-  if (engine->spin_ns > 0 && timeout_ms > 0) {
+  if (engine->spin_ns > 0 && timeout_ms != 0) {
     int64_t end = now_ns() + engine->spin_ns;
     do {
       if (poll_ports(engine, 0) > 0) return;
@@ -46,135 +55,91 @@ static void wait_for_ports(struct engine *engine, int timeout_ms) {
   poll_ports(engine, timeout_ms);
 }
 
-static void accept_frame(struct engine *engine, int32_t at, int32_t port, int32_t slot, int32_t bytes) {
-  engine->slot_length[slot] = bytes - VNET_HEADER_BYTES;
-  engine->received_slot[at] = slot;
-  engine->received_port[at] = port;
-}
-
-static bool is_frame(const struct engine *engine, ssize_t bytes) {
-  return bytes >= VNET_HEADER_BYTES + ETHERNET_HEADER_BYTES && (size_t)bytes <= engine->slot_bytes;
-}
-
-// Reads up to `quota` frames of a TAP; returns how many. `*empty` tells that there is no more.
-static int32_t read_tap(struct engine *engine, int32_t port, int32_t at, int32_t quota, int64_t *budget, bool *empty) {
+// Reads a TAP, which gives one frame with each call, straight into the slots. A slot filled to its last byte holds a
+// frame that the kernel has cut.
+static struct yield read_tap_port(struct engine *engine, int32_t port, struct share share) {
   int fd = engine->ports[port].fd;
-  int32_t got = 0;
-  double bytes_read = 0;
-  while (got < quota && *budget > 0) {
-    int32_t free = engine->state[FREE_COUNT];
-    if (free == 0) {
+  struct yield yield = {0};
+  for (int32_t tries = 0; tries < share.frames && yield.bytes < share.bytes; tries++) {
+    int32_t free_count = free_slot_count(engine);
+    if (free_count == 0) {
       engine->state[OUT_OF_SLOTS]++;
       break;
     }
-    int32_t slot = engine->free_slots[free - 1];
+    int32_t slot = engine->free_slots[free_count - 1];
+    if (!is_slot(engine, slot)) {
+      engine->state[FREE_COUNT] = free_count - 1;
+      continue;
+    }
     ssize_t bytes = read(fd, slot_at(engine, slot), engine->slot_bytes);
     if (bytes < 0) {
       if (errno == EINTR) continue;
-      *empty = true;
+      if (is_frame_error(errno)) {
+        count(engine, port, RX_ERRORS, 1);
+        continue;
+      }
+      yield.empty = true;
       if (errno != EAGAIN) engine_port_failed(engine, port, errno);
       break;
     }
-    if (!is_frame(engine, bytes)) {
+    if (bytes < SHORTEST_FRAME_BYTES || (size_t)bytes >= engine->slot_bytes) {
       count(engine, port, RX_ERRORS, 1);
       continue;
     }
-    engine->state[FREE_COUNT] = free - 1;
-    accept_frame(engine, at + got, port, slot, (int32_t)bytes);
-    bytes_read += (double)(bytes - VNET_HEADER_BYTES);
-    *budget -= bytes;
-    got++;
+    engine->state[FREE_COUNT] = free_count - 1;
+    accept_frame(engine, share.at + yield.frames, port, slot, (int32_t)bytes - VNET_HEADER_BYTES);
+    yield.bytes += bytes - VNET_HEADER_BYTES;
+    yield.frames++;
   }
-  count(engine, port, RX_FRAMES, got);
-  count(engine, port, RX_BYTES, bytes_read);
-  return got;
+  return yield;
 }
 
-// A packet socket says ENETDOWN both when its device goes down and when it is removed; only then it is unbound.
-static bool is_device_gone(int fd) {
-  struct sockaddr_ll address;
-  socklen_t length = sizeof address;
-  return getsockname(fd, (struct sockaddr *)&address, &length) != 0 || address.sll_ifindex <= 0;
+static struct yield read_port(struct engine *engine, int32_t port, struct share share) {
+  return engine->ports[port].kind == KIND_TAP ? read_tap_port(engine, port, share)
+                                              : read_packet_port(engine, port, share);
 }
 
-// The same for a packet socket, a batch with each call.
-static int32_t read_packet(struct engine *engine, int32_t port, int32_t at, int32_t quota, int64_t *budget,
-                           bool *empty) {
-  int fd = engine->ports[port].fd;
-  int32_t free = engine->state[FREE_COUNT];
-  int32_t want = quota < BATCH ? quota : BATCH;
-  if (want > free) want = free;
-  if (want == 0) {
-    engine->state[OUT_OF_SLOTS]++;
-    return 0;
-  }
-  for (int32_t i = 0; i < want; i++) {
-    engine->vectors[i].iov_base = slot_at(engine, engine->free_slots[free - 1 - i]);
-    engine->vectors[i].iov_len = engine->slot_bytes;
-    engine->messages[i].msg_hdr = (struct msghdr){.msg_iov = &engine->vectors[i], .msg_iovlen = 1};
-  }
-  int received = recvmmsg(fd, engine->messages, (unsigned)want, MSG_DONTWAIT | MSG_TRUNC, NULL);
-  if (received < 0) {
-    *empty = errno != EINTR;
-    if (errno == ENETDOWN && is_device_gone(fd)) engine_port_failed(engine, port, ENODEV);
-    else if (errno != EAGAIN && errno != EINTR && errno != ENETDOWN) engine_port_failed(engine, port, errno);
-    return 0;
-  }
-  if (received < want) *empty = true;
+// Serves each port of the queue once, as far as the burst goes. The last of `left` ports takes what is left.
+static int32_t serve_ports(struct engine *engine, int32_t max) {
   int32_t got = 0;
-  double bytes_read = 0;
-  int32_t kept[BATCH], returned = 0;
-  for (int32_t i = 0; i < received; i++) {
-    int32_t slot = engine->free_slots[free - 1 - i];
-    ssize_t bytes = engine->messages[i].msg_len;
-    if (!is_frame(engine, bytes)) {
-      count(engine, port, RX_ERRORS, 1);
-      kept[returned++] = slot;
-      continue;
+  int64_t budget = BURST_BYTES;
+  engine->more_expected = false;
+  for (int32_t left = engine->ready.length; left > 0; left--) {
+    if (got >= max || budget <= 0) {
+      engine->more_expected = true;
+      break;
     }
-    accept_frame(engine, at + got, port, slot, (int32_t)bytes);
-    bytes_read += (double)(bytes - VNET_HEADER_BYTES);
-    *budget -= bytes;
-    got++;
+    int32_t port = dequeue(engine);
+    if (!engine->ports[port].in_use) continue;
+    struct share share = {.at = got, .frames = (max - got + left - 1) / left, .bytes = (budget + left - 1) / left};
+    struct yield yield = read_port(engine, port, share);
+    got += yield.frames;
+    budget -= yield.bytes;
+    count(engine, port, RX_FRAMES, yield.frames);
+    count(engine, port, RX_BYTES, (double)yield.bytes);
+    if (yield.empty) continue;
+    enqueue(engine, port);
+    if (!yield.short_of_share) engine->more_expected = true;
   }
-  // The slots of malformed frames go back on top of those that were not used.
-  int32_t left = free - received;
-  for (int32_t i = 0; i < returned; i++) engine->free_slots[left + i] = kept[i];
-  engine->state[FREE_COUNT] = left + returned;
-  count(engine, port, RX_FRAMES, got);
-  count(engine, port, RX_BYTES, bytes_read);
   return got;
+}
+
+static bool has_news(const struct engine *engine) {
+  return engine->ready.length > 0 || engine->state[CONTROL_READY] != 0 || engine->state[PORT_ERRORS] != 0;
 }
 
 int32_t engine_receive(struct engine *engine, int32_t max, int32_t timeout_ms) {
   engine->state[CONTROL_READY] = 0;
   engine->state[PORT_ERRORS] = 0;
-  if (engine->ready_count > 0) poll_ports(engine, 0);
-  else wait_for_ports(engine, timeout_ms);
-
-  int32_t got = 0;
-  int64_t budget = BURST_BYTES;
-  int32_t rounds = engine->ready_count, still = 0;
-  for (int32_t i = 0; i < rounds; i++) {
-    int32_t port = engine->ready[i];
-    bool empty = false;
-    if (!engine->ports[port].in_use) continue;
-    int32_t quota = (max - got) / (rounds - i);
-    if (quota == 0 && got < max) quota = 1;
-    if (quota > 0 && budget > 0) {
-      got += engine->ports[port].kind == KIND_TAP ? read_tap(engine, port, got, quota, &budget, &empty)
-                                                  : read_packet(engine, port, got, quota, &budget, &empty);
-    }
-    if (empty) engine->ports[port].ready = false;
-    else engine->ready[still++] = port;
+  bool polled = engine->more_expected;
+  if (polled) poll_ports(engine, 0);
+  int32_t got = serve_ports(engine, max);
+  if (got == 0 && !has_news(engine)) {
+    wait_for_ports(engine, timeout_ms);
+    got = serve_ports(engine, max);
+  } else if (!polled) {
+    poll_ports(engine, 0);
   }
-  // Turn the list, so that another port is the first one next time.
-  if (still > 1) {
-    int32_t first = engine->ready[0];
-    memmove(engine->ready, engine->ready + 1, (size_t)(still - 1) * sizeof *engine->ready);
-    engine->ready[still - 1] = first;
-  }
-  engine->ready_count = still;
   engine->state[NOW_MS] = (int32_t)(uint32_t)(now_ns() / 1000000);
   return got;
 }

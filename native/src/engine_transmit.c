@@ -1,6 +1,9 @@
 // Transmit: one call sends a burst to all ports, in order. A frame may be gathered from several slots: an entry with
 // an offset appends what its slot holds from there on to the frame before it. Nothing blocks; what a device does not
 // take is dropped and counted.
+//
+// A TAP takes one frame with each write. The frames of a packet socket are held back and sent together; the order
+// within a port is kept, the order between ports may change.
 #include "engine.h"
 
 #include <errno.h>
@@ -14,49 +17,65 @@ struct frame {
   size_t bytes;
 };
 
-static bool is_valid(const struct engine *engine, int32_t entry) {
-  int32_t slot = engine->transmit_slot[entry], port = engine->transmit_port[entry];
-  return slot >= 0 && slot < engine->slot_count && port >= 0 && port < engine->port_count &&
-         engine->ports[port].in_use && engine->slot_length[slot] >= 0 &&
-         (size_t)engine->slot_length[slot] + VNET_HEADER_BYTES <= engine->slot_bytes;
+// The indexes come from JavaScript: none may reach beyond the arena.
+static bool is_valid_slot(const struct engine *engine, int32_t slot) {
+  if (!is_slot(engine, slot)) return false;
+  int32_t length = engine->slot_length[slot];
+  return length >= 0 && (size_t)length + VNET_HEADER_BYTES <= engine->slot_bytes;
 }
 
-// Puts the pieces of the frame that begins at `entry` into `pieces`; `entries` of the result is how many it took.
-static struct frame gather(struct engine *engine, int32_t entry, int32_t count_all, struct iovec *pieces) {
+static bool is_valid_port(const struct engine *engine, int32_t port) {
+  return (uint32_t)port < (uint32_t)engine->port_count && engine->ports[port].in_use;
+}
+
+// How many entries the frame has that begins at `entry`.
+static int32_t entries_of_frame(const struct engine *engine, int32_t entry, int32_t count_all) {
+  int32_t end = entry + 1;
+  if (engine->transmit_offset == NULL) return 1;
+  while (end < count_all && engine->transmit_offset[end] != 0) end++;
+  return end - entry;
+}
+
+// Puts the pieces of the frame at `entry` into `pieces`; false when one of them is not there.
+static bool gather(struct engine *engine, int32_t entry, struct frame *frame) {
+  struct iovec *pieces = engine->pieces;
   int32_t slot = engine->transmit_slot[entry];
-  struct frame frame = {.port = engine->transmit_port[entry], .entries = 1};
-  pieces[0].iov_base = slot_at(engine, slot);
-  pieces[0].iov_len = (size_t)engine->slot_length[slot] + VNET_HEADER_BYTES;
-  frame.bytes = pieces[0].iov_len;
-  if (engine->transmit_offset == NULL) return frame;
-  while (entry + frame.entries < count_all && frame.entries < MOST_PIECES) {
-    int32_t next = entry + frame.entries;
-    int32_t offset = engine->transmit_offset[next];
-    if (offset <= 0 || !is_valid(engine, next)) break;
-    int32_t other = engine->transmit_slot[next];
-    if (offset > engine->slot_length[other]) break;
-    pieces[frame.entries].iov_base = slot_at(engine, other) + VNET_HEADER_BYTES + offset;
-    pieces[frame.entries].iov_len = (size_t)(engine->slot_length[other] - offset);
-    frame.bytes += pieces[frame.entries].iov_len;
-    frame.entries++;
+  if (!is_valid_port(engine, frame->port) || !is_valid_slot(engine, slot) || frame->entries > MOST_PIECES) return false;
+  if (engine->transmit_offset != NULL && engine->transmit_offset[entry] != 0) return false;
+  size_t skipped = VNET_HEADER_BYTES - engine->ports[frame->port].header_bytes;
+  pieces[0].iov_base = slot_at(engine, slot) + skipped;
+  pieces[0].iov_len = (size_t)engine->slot_length[slot] + VNET_HEADER_BYTES - skipped;
+  frame->bytes = (size_t)engine->slot_length[slot];
+  for (int32_t i = 1; i < frame->entries; i++) {
+    int32_t offset = engine->transmit_offset[entry + i], other = engine->transmit_slot[entry + i];
+    if (!is_valid_slot(engine, other) || offset < 0 || offset > engine->slot_length[other]) return false;
+    pieces[i].iov_base = slot_at(engine, other) + VNET_HEADER_BYTES + offset;
+    pieces[i].iov_len = (size_t)(engine->slot_length[other] - offset);
+    frame->bytes += pieces[i].iov_len;
   }
-  return frame;
+  return true;
+}
+
+// A device that is down refuses frames with EIO or ENETDOWN; these errors tell that it is gone.
+static bool is_gone(int error) {
+  return error == EBADFD || error == ENXIO || error == ENODEV || error == EBADF;
 }
 
 static void count_failure(struct engine *engine, int32_t port, int error) {
   bool full = error == EAGAIN || error == ENOBUFS;
   count(engine, port, full ? TX_FULL : TX_ERRORS, 1);
-  if (error == EBADFD) engine_port_failed(engine, port, error);
+  if (is_gone(error)) engine_port_failed(engine, port, error);
 }
 
 static int32_t count_sent(struct engine *engine, struct frame frame) {
   count(engine, frame.port, TX_FRAMES, 1);
-  count(engine, frame.port, TX_BYTES, (double)(frame.bytes - VNET_HEADER_BYTES));
+  count(engine, frame.port, TX_BYTES, (double)frame.bytes);
   return 1;
 }
 
-static int32_t send_tap(struct engine *engine, struct frame frame, const struct iovec *pieces) {
+static int32_t send_to_tap(struct engine *engine, struct frame frame) {
   int fd = engine->ports[frame.port].fd;
+  const struct iovec *pieces = engine->pieces;
   ssize_t sent;
   do {
     sent = frame.entries == 1 ? write(fd, pieces[0].iov_base, pieces[0].iov_len) : writev(fd, pieces, frame.entries);
@@ -66,7 +85,7 @@ static int32_t send_tap(struct engine *engine, struct frame frame, const struct 
   return 0;
 }
 
-// A run of frames of one packet socket, sent with one call.
+// Frames of one packet socket, to be sent with one call.
 struct batch {
   int32_t port;
   int32_t frames;
@@ -77,7 +96,7 @@ struct batch {
 static int32_t flush_batch(struct engine *engine, struct batch *batch) {
   int32_t done = 0, sent_all = 0;
   while (done < batch->frames) {
-    int sent = sendmmsg(engine->ports[batch->port].fd, engine->messages + done, (unsigned)(batch->frames - done),
+    int sent = sendmmsg(engine->ports[batch->port].fd, engine->sent + done, (unsigned)(batch->frames - done),
                         MSG_DONTWAIT);
     if (sent < 0) {
       if (errno == EINTR) continue;
@@ -94,35 +113,34 @@ static int32_t flush_batch(struct engine *engine, struct batch *batch) {
   return sent_all;
 }
 
-static int32_t add_to_batch(struct engine *engine, struct batch *batch, struct frame frame,
-                            const struct iovec *pieces) {
+static int32_t add_to_batch(struct engine *engine, struct batch *batch, struct frame frame) {
   int32_t sent = 0;
   bool fits = batch->port == frame.port && batch->frames < BATCH && batch->pieces + frame.entries <= BATCH;
   if (batch->frames > 0 && !fits) sent = flush_batch(engine, batch);
   batch->port = frame.port;
-  struct iovec *vectors = engine->vectors + batch->pieces;
-  memcpy(vectors, pieces, (size_t)frame.entries * sizeof *vectors);
-  engine->messages[batch->frames].msg_hdr =
-      (struct msghdr){.msg_iov = vectors, .msg_iovlen = (size_t)frame.entries};
+  struct iovec *vectors = engine->sent_vectors + batch->pieces;
+  memcpy(vectors, engine->pieces, (size_t)frame.entries * sizeof *vectors);
+  engine->sent[batch->frames].msg_hdr = (struct msghdr){.msg_iov = vectors, .msg_iovlen = (size_t)frame.entries};
   batch->frame[batch->frames++] = frame;
   batch->pieces += frame.entries;
   return sent;
 }
 
 int32_t engine_transmit(struct engine *engine, int32_t count_all) {
-  struct batch batch = {.frames = 0};
+  struct batch batch;
   int32_t sent = 0;
+  batch.frames = 0;
+  batch.pieces = 0;
   if (count_all > engine->transmit_limit) count_all = engine->transmit_limit;
   for (int32_t entry = 0; entry < count_all;) {
-    if (!is_valid(engine, entry)) {
-      int32_t port = engine->transmit_port[entry];
-      if (port >= 0 && port < engine->port_count) count(engine, port, TX_ERRORS, 1);
-      entry++;
-      continue;
+    struct frame frame = {.port = engine->transmit_port[entry], .entries = entries_of_frame(engine, entry, count_all)};
+    if (!gather(engine, entry, &frame)) {
+      if ((uint32_t)frame.port < (uint32_t)engine->port_count) count(engine, frame.port, TX_ERRORS, 1);
+    } else if (engine->ports[frame.port].kind == KIND_TAP) {
+      sent += send_to_tap(engine, frame);
+    } else {
+      sent += add_to_batch(engine, &batch, frame);
     }
-    struct frame frame = gather(engine, entry, count_all, engine->pieces);
-    sent += engine->ports[frame.port].kind == KIND_TAP ? send_tap(engine, frame, engine->pieces)
-                                                       : add_to_batch(engine, &batch, frame, engine->pieces);
     entry += frame.entries;
   }
   if (batch.frames > 0) sent += flush_batch(engine, &batch);

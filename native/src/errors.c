@@ -5,9 +5,30 @@
 #include <stdio.h>
 #include <string.h>
 
+#define NAMED(error) {error, #error}
+
+// Not strerrorname_np: only the GNU library has it.
+static const struct {
+  int error;
+  const char *name;
+} names[] = {
+    NAMED(EPERM),        NAMED(ENOENT),       NAMED(EINTR),        NAMED(EIO),          NAMED(ENXIO),
+    NAMED(E2BIG),        NAMED(EBADF),        NAMED(EAGAIN),       NAMED(ENOMEM),       NAMED(EACCES),
+    NAMED(EFAULT),       NAMED(EBUSY),        NAMED(EEXIST),       NAMED(ENODEV),       NAMED(ENOTDIR),
+    NAMED(EISDIR),       NAMED(EINVAL),       NAMED(ENFILE),       NAMED(EMFILE),       NAMED(ENOTTY),
+    NAMED(ENOSPC),       NAMED(ESPIPE),       NAMED(EROFS),        NAMED(EPIPE),        NAMED(ERANGE),
+    NAMED(ENAMETOOLONG), NAMED(ENOSYS),       NAMED(ELOOP),        NAMED(EOVERFLOW),    NAMED(EBADFD),
+    NAMED(ENOTSOCK),     NAMED(EDESTADDRREQ), NAMED(EMSGSIZE),     NAMED(EPROTOTYPE),   NAMED(ENOPROTOOPT),
+    NAMED(EPROTONOSUPPORT), NAMED(EOPNOTSUPP), NAMED(EAFNOSUPPORT), NAMED(EADDRINUSE),  NAMED(EADDRNOTAVAIL),
+    NAMED(ENETDOWN),     NAMED(ENETUNREACH),  NAMED(ECONNRESET),   NAMED(ENOBUFS),      NAMED(ENOTCONN),
+    NAMED(ESHUTDOWN),    NAMED(ETOOMANYREFS), NAMED(ETIMEDOUT),    NAMED(ECONNREFUSED), NAMED(ECANCELED),
+};
+
 static const char *errno_name(int error) {
-  const char *name = strerrorname_np(error);
-  return name == NULL ? "EUNKNOWN" : name;
+  for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+    if (names[i].error == error) return names[i].name;
+  }
+  return "EUNKNOWN";
 }
 
 static napi_value make_error(napi_env env, const char *code, const char *message) {
@@ -18,9 +39,10 @@ static napi_value make_error(napi_env env, const char *code, const char *message
   return error;
 }
 
-napi_value throw_errno(napi_env env, int error, const char *syscall_name, const char *subject) {
+napi_value throw_errno(napi_env env, int error, const char *operation, const char *subject, const char *syscall_name) {
   char message[512];
-  snprintf(message, sizeof message, "%s: %s (%s, %s)", subject, strerror(error), errno_name(error), syscall_name);
+  snprintf(message, sizeof message, "%s%s%.300s: %s (%s, %s)", operation, subject == NULL ? "" : " ",
+           subject == NULL ? "" : subject, strerror(error), errno_name(error), syscall_name);
   napi_value value = make_error(env, errno_name(error), message);
   set_int(env, value, "errno", error);
   set_string(env, value, "syscall", syscall_name);
@@ -35,8 +57,12 @@ napi_value throw_message(napi_env env, const char *code, const char *message) {
 
 bool get_string(napi_env env, napi_value value, char *buffer, size_t size) {
   size_t length = 0;
-  if (napi_get_value_string_utf8(env, value, NULL, 0, &length) != napi_ok || length >= size) {
-    throw_message(env, "EINVAL", length >= size ? "a name or path is too long" : "a string was expected");
+  if (napi_get_value_string_utf8(env, value, NULL, 0, &length) != napi_ok) {
+    throw_message(env, "EINVAL", "a string was expected");
+    return false;
+  }
+  if (length >= size) {
+    throw_message(env, "ENAMETOOLONG", "a name or path is too long");
     return false;
   }
   napi_get_value_string_utf8(env, value, buffer, size, &length);

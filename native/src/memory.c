@@ -21,16 +21,17 @@ struct mapping {
 };
 
 static void unmap(napi_env env, void *data, void *hint) {
+  (void)env, (void)data;
   struct mapping *mapping = hint;
   munmap(mapping->address, mapping->length);
   free(mapping);
 }
 
-static napi_value wrap(napi_env env, void *address, size_t mapped, void *data, size_t length) {
+static napi_value wrap(napi_env env, const char *operation, void *address, size_t mapped, void *data, size_t length) {
   struct mapping *mapping = malloc(sizeof *mapping);
   if (mapping == NULL) {
     munmap(address, mapped);
-    return throw_errno(env, ENOMEM, "malloc", "memory");
+    return throw_errno(env, ENOMEM, operation, NULL, "malloc");
   }
   mapping->address = address;
   mapping->length = mapped;
@@ -38,7 +39,7 @@ static napi_value wrap(napi_env env, void *address, size_t mapped, void *data, s
   if (napi_create_external_arraybuffer(env, data, length, unmap, mapping, &buffer) != napi_ok) {
     munmap(address, mapped);
     free(mapping);
-    return throw_errno(env, ENOMEM, "napi_create_external_arraybuffer", "memory");
+    return throw_errno(env, ENOMEM, operation, NULL, "napi_create_external_arraybuffer");
   }
   return buffer;
 }
@@ -53,15 +54,15 @@ static bool get_length(napi_env env, napi_value value, size_t *length) {
   return true;
 }
 
-static napi_value map_shared(napi_env env, int fd, size_t length) {
+static napi_value map_shared(napi_env env, const char *operation, int fd, size_t length) {
   void *address = mmap(NULL, length, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-  if (address == MAP_FAILED) return throw_errno(env, errno, "mmap", "shared memory");
+  if (address == MAP_FAILED) return throw_errno(env, errno, operation, NULL, "mmap");
   // Fewer TLB misses in large tables; where the kernel has no huge pages for shared memory nothing is lost.
   if (length >= HUGE_PAGE_BYTES && length <= LARGEST_COLLAPSE_BYTES) {
     size_t whole = length & ~(size_t)(HUGE_PAGE_BYTES - 1);
     if (madvise(address, whole, MADV_COLLAPSE) != 0) madvise(address, whole, MADV_HUGEPAGE);
   }
-  return wrap(env, address, length, address, length);
+  return wrap(env, operation, address, length, address, length);
 }
 
 // createMemory(name, lengthBytes): { fd, memory }
@@ -72,13 +73,13 @@ napi_value memory_create(napi_env env, napi_callback_info info) {
   napi_get_cb_info(env, info, &argc, args, NULL, NULL);
   if (!get_string(env, args[0], name, sizeof name) || !get_length(env, args[1], &length)) return NULL;
   int fd = memfd_create(name, MFD_CLOEXEC);
-  if (fd < 0) return throw_errno(env, errno, "memfd_create", name);
+  if (fd < 0) return throw_errno(env, errno, "createMemory", name, "memfd_create");
   if (ftruncate(fd, (off_t)length) != 0) {
     int error = errno;
     close(fd);
-    return throw_errno(env, error, "ftruncate", name);
+    return throw_errno(env, error, "createMemory", name, "ftruncate");
   }
-  napi_value memory = map_shared(env, fd, length);
+  napi_value memory = map_shared(env, "createMemory", fd, length);
   if (memory == NULL) {
     close(fd);
     return NULL;
@@ -98,9 +99,9 @@ napi_value memory_map(napi_env env, napi_callback_info info) {
   struct stat status;
   napi_get_cb_info(env, info, &argc, args, NULL, NULL);
   if (!get_int(env, args[0], &fd)) return NULL;
-  if (fstat(fd, &status) != 0) return throw_errno(env, errno, "fstat", "shared memory");
-  if (status.st_size <= 0) return throw_message(env, "EINVAL", "the memory to map is empty");
-  return map_shared(env, fd, (size_t)status.st_size);
+  if (fstat(fd, &status) != 0) return throw_errno(env, errno, "mapMemory", NULL, "fstat");
+  if (status.st_size <= 0) return throw_message(env, "EINVAL", "mapMemory: the memory is empty");
+  return map_shared(env, "mapMemory", fd, (size_t)status.st_size);
 }
 
 // allocateMemory(lengthBytes): ArrayBuffer, on huge pages where there are any.
@@ -111,8 +112,8 @@ napi_value memory_allocate(napi_env env, napi_callback_info info) {
   if (!get_length(env, args[0], &length)) return NULL;
   size_t mapped = length + HUGE_PAGE_BYTES;
   char *address = mmap(NULL, mapped, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-  if (address == MAP_FAILED) return throw_errno(env, errno, "mmap", "memory");
+  if (address == MAP_FAILED) return throw_errno(env, errno, "allocateMemory", NULL, "mmap");
   char *aligned = (char *)(((uintptr_t)address + HUGE_PAGE_BYTES - 1) & ~(uintptr_t)(HUGE_PAGE_BYTES - 1));
   madvise(aligned, length, MADV_HUGEPAGE);
-  return wrap(env, address, mapped, aligned, length);
+  return wrap(env, "allocateMemory", address, mapped, aligned, length);
 }

@@ -20,24 +20,31 @@ int enter_namespace(const char *path, int *home) {
   return error;
 }
 
+void return_to_namespace(int home) {
+  if (setns(home, CLONE_NEWNET) == 0) return;
+  perror("tapir: cannot return to the network namespace it came from");
+  abort();
+}
+
 void leave_namespace(int home) {
-  if (setns(home, CLONE_NEWNET) != 0) {
-    perror("tapir: cannot return to the network namespace it came from");
-    abort();
-  }
+  return_to_namespace(home);
   close(home);
 }
 
-// inNamespace(netns, body): what body returns
+// inNamespace(netns, body): what body returns. When body throws, its exception is pending on the way back.
 napi_value namespace_run(napi_env env, napi_callback_info info) {
   napi_value args[2], global, result = NULL;
   size_t argc = 2;
   char path[PATH_MAX];
   int home;
   napi_get_cb_info(env, info, &argc, args, NULL, NULL);
+  napi_valuetype type;
   if (!get_string(env, args[0], path, sizeof path)) return NULL;
+  if (napi_typeof(env, args[1], &type) != napi_ok || type != napi_function) {
+    return throw_message(env, "EINVAL", "inNamespace: a function was expected");
+  }
   int error = enter_namespace(path, &home);
-  if (error != 0) return throw_errno(env, error, "setns", path);
+  if (error != 0) return throw_errno(env, error, "inNamespace", path, "setns");
   napi_get_global(env, &global);
   napi_call_function(env, global, args[1], 0, NULL, &result);
   leave_namespace(home);
@@ -53,7 +60,7 @@ napi_value namespace_enter(napi_env env, napi_callback_info info) {
   napi_get_cb_info(env, info, &argc, args, NULL, NULL);
   if (!get_string(env, args[0], path, sizeof path)) return NULL;
   int error = enter_namespace(path, &home);
-  if (error != 0) return throw_errno(env, error, "setns", path);
+  if (error != 0) return throw_errno(env, error, "enterNamespace", path, "setns");
   close(home);
   return NULL;
 }
@@ -65,6 +72,6 @@ napi_value descriptor_close(napi_env env, napi_callback_info info) {
   int fd;
   napi_get_cb_info(env, info, &argc, args, NULL, NULL);
   if (!get_int(env, args[0], &fd)) return NULL;
-  if (close(fd) != 0) return throw_errno(env, errno, "close", "descriptor");
+  if (close(fd) != 0) return throw_errno(env, errno, "closeDescriptor", NULL, "close");
   return NULL;
 }

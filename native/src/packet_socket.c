@@ -4,7 +4,6 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <limits.h>
-#include <linux/filter.h>
 #include <linux/if.h>
 #include <linux/if_ether.h>
 #include <linux/if_packet.h>
@@ -53,19 +52,6 @@ static int set_option(int fd, int option, int value) {
   return setsockopt(fd, SOL_PACKET, option, &value, sizeof value) == 0 ? 0 : errno;
 }
 
-// The kernel takes VLAN tags off and keeps them beside the frame. Tagged frames belong to the VLAN devices on top of
-// the device, not to the untagged network that this socket is on.
-static int refuse_tagged(int fd) {
-  struct sock_filter code[] = {
-      BPF_STMT(BPF_LD | BPF_B | BPF_ABS, SKF_AD_OFF + SKF_AD_VLAN_TAG_PRESENT),
-      BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, 0, 0, 1),
-      BPF_STMT(BPF_RET | BPF_K, UINT32_MAX),
-      BPF_STMT(BPF_RET | BPF_K, 0),
-  };
-  struct sock_fprog program = {.len = sizeof code / sizeof *code, .filter = code};
-  return setsockopt(fd, SOL_SOCKET, SO_ATTACH_FILTER, &program, sizeof program) == 0 ? 0 : errno;
-}
-
 struct wishes {
   bool vnet_header;
   bool outgoing;
@@ -88,8 +74,9 @@ static int configure(int fd, const char *name, struct wishes wishes, struct devi
       setsockopt(fd, SOL_PACKET, PACKET_ADD_MEMBERSHIP, &membership, sizeof membership) != 0) {
     return errno;
   }
-  *call = "setsockopt SO_ATTACH_FILTER";
-  if ((error = refuse_tagged(fd)) != 0) return error;
+  // The kernel takes VLAN tags off and keeps them beside the frame; the engine puts them back.
+  *call = "setsockopt PACKET_AUXDATA";
+  if ((error = set_option(fd, PACKET_AUXDATA, 1)) != 0) return error;
   *call = "bind";
   struct sockaddr_ll address = {
       .sll_family = AF_PACKET, .sll_protocol = htons(ETH_P_ALL), .sll_ifindex = device->ifindex};
@@ -113,7 +100,9 @@ napi_value packet_open(napi_env env, napi_callback_info info) {
 
   int home = -1, error = 0;
   const char *call = "setns";
-  if (netns[0] != '\0' && (error = enter_namespace(netns, &home)) != 0) return throw_errno(env, error, call, netns);
+  if (netns[0] != '\0' && (error = enter_namespace(netns, &home)) != 0) {
+    return throw_errno(env, error, "openPacketSocket", netns, call);
+  }
   struct device device = {0};
   call = "socket AF_PACKET";
   int fd = socket(AF_PACKET, SOCK_RAW | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
@@ -121,7 +110,7 @@ napi_value packet_open(napi_env env, napi_callback_info info) {
   if (home >= 0) leave_namespace(home);
   if (error != 0) {
     if (fd >= 0) close(fd);
-    return throw_errno(env, error, call, name);
+    return throw_errno(env, error, "openPacketSocket", name, call);
   }
   char mac[18];
   snprintf(mac, sizeof mac, "%02x:%02x:%02x:%02x:%02x:%02x", device.mac[0], device.mac[1], device.mac[2],

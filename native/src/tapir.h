@@ -6,8 +6,9 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-// Throws an Error with `code` (the errno's name), `errno` and `syscall`; `subject` names what it was about.
-napi_value throw_errno(napi_env env, int error, const char *syscall_name, const char *subject);
+// Throws an Error with `code` (the errno's name), `errno` and `syscall`. `operation` is the addon's function, `subject`
+// the device, file or name that it was about, or NULL.
+napi_value throw_errno(napi_env env, int error, const char *operation, const char *subject, const char *syscall_name);
 napi_value throw_message(napi_env env, const char *code, const char *message);
 
 // Arguments. Each returns false, with a pending exception, when the value is of the wrong kind.
@@ -23,6 +24,14 @@ void set_string(napi_env env, napi_value object, const char *name, const char *v
 // back: to go on in a foreign namespace would be worse.
 int enter_namespace(const char *path, int *home);
 void leave_namespace(int home);
+// The same without closing `home`.
+void return_to_namespace(int home);
+
+// The namespace in which TAPs are made before they are moved to their place (nursery.c). To be left like any other.
+int enter_nursery(int *home);
+// Moves a device of the current namespace to the one behind the descriptor; returns an errno.
+int move_device(const char *ifname, int target);
+bool device_exists(const char *ifname);
 
 napi_value memory_create(napi_env env, napi_callback_info info);
 napi_value memory_map(napi_env env, napi_callback_info info);

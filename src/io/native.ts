@@ -22,7 +22,7 @@ export const EngineState = {
   CONTROL_READY: 2,
   /** Number of ports whose word in `portErrors` was set since the last `receive` began. */
   PORT_ERRORS: 3,
-  /** Frames that were not read because no slot was free (the ports stay ready). */
+  /** How often a port was left unread because no slot was free (the ports stay ready, and `receive` returns at once). */
   OUT_OF_SLOTS: 4,
   WORDS: 16,
 } as const;
@@ -43,7 +43,10 @@ export const PortCounter = {
 } as const;
 
 export interface EngineMemory {
-  /** `slotCount * slotBytes` bytes; each slot: 10-byte vnet header, then the Ethernet frame. */
+  /**
+   * `slotCount * slotBytes` bytes; each slot: 10-byte vnet header, then the Ethernet frame. A slot must be larger than
+   * the largest frame of a TAP (65 535 bytes) and its vnet header: a slot that was filled to the end may hold a part only.
+   */
   arena: ArrayBuffer;
   slotBytes: number;
   slotCount: number;
@@ -59,7 +62,8 @@ export interface EngineMemory {
   transmitPort: Int32Array;
   /**
    * 0 for an entry that begins a frame; an entry with an offset appends what its slot holds from that byte of its
-   * frame on to the frame before it (gathered writes). Without the array every entry is a frame.
+   * frame on to the frame before it (gathered writes, at most 64 entries a frame). Without the array every entry is a
+   * frame. A frame with an invalid entry is not sent at all and counts as one TX_ERRORS.
    */
   transmitOffset?: Int32Array;
   state: Int32Array;
@@ -71,7 +75,10 @@ export interface EngineMemory {
 export const PortKind = {
   /** TUN/TAP descriptor with IFF_NO_PI|IFF_VNET_HDR: one frame per read and write. */
   TAP: 0,
-  /** AF_PACKET socket with PACKET_VNET_HDR: bursts by recvmmsg and sendmmsg. */
+  /**
+   * AF_PACKET socket: bursts by recvmmsg and sendmmsg. Without PACKET_VNET_HDR the vnet headers of what it receives are
+   * zero, those of what it sends are ignored. VLAN tags that the kernel took off are put back (PACKET_AUXDATA).
+   */
   PACKET: 1,
 } as const;
 export type PortKind = (typeof PortKind)[keyof typeof PortKind];
@@ -84,8 +91,9 @@ export interface Engine {
   /** Adds a descriptor that ends a wait and sets CONTROL_READY when it is readable (level-triggered). */
   watchControl(fd: number): void;
   /**
-   * Fills `receivedSlot`/`receivedPort` with at most `max` frames from all ports, fairly, and returns their number.
-   * Waits at most `timeoutMs` when nothing is there (0: does not wait); spins for `setSpin` microseconds first.
+   * Fills `receivedSlot`/`receivedPort` with at most `max` frames from all ports, fairly, and returns their number. A
+   * burst also ends after 512 KiB. Waits at most `timeoutMs` when nothing is there (0: does not wait, -1: for ever);
+   * spins for `setSpin` microseconds first. Throws EBADF, like `transmit`, once the engine is closed.
    */
   receive(max: number, timeoutMs: number): number;
   /** Sends entries 0 to `count`-1 of `transmitSlot`/`transmitPort`; returns how many the devices took. Frees nothing. */
@@ -125,15 +133,24 @@ export interface Native {
   allocateMemory(lengthBytes: number): ArrayBuffer;
 
   /**
-   * Creates a TAP or attaches to the one of that name. `netns` is a path (`/run/netns/c1`, `/proc/1234/ns/net`);
-   * without it the TAP is made in the caller's namespace. `offload: false` turns all offloads off (a switch for tests).
+   * Creates a TAP or attaches to the one of that name; it is down. `netns` is a path (`/run/netns/c1`,
+   * `/proc/1234/ns/net`); without it the TAP is made in the caller's namespace. A TAP made in another namespace does not
+   * keep that alive: when the namespace goes, so does the device, and its port fails with EBADFD. `offload: false` turns
+   * all offloads off (a switch for tests).
    */
   openTap(options: { ifname: string; netns?: string; offload?: boolean }): TapDevice;
   /**
    * AF_PACKET socket bound to a device: promiscuous, outgoing frames ignored, vnet headers on. `outgoing: true` (for a
-   * capture) also receives what the device sends.
+   * capture) also receives what the device sends. A device that goes down is no error of its port; one that is deleted
+   * is (ENODEV).
    */
-  openPacketSocket(options: { device: string; netns?: string; vnetHeader?: boolean; outgoing?: boolean }): PacketSocket;
+  openPacketSocket(options: {
+    device: string;
+    netns?: string;
+    vnetHeader?: boolean;
+    outgoing?: boolean;
+    promiscuous?: boolean;
+  }): PacketSocket;
   /** Runs `body` with the calling thread in another network namespace (children it spawns inherit it), then returns. */
   inNamespace<T>(netns: string, body: () => T): T;
   /** Moves the calling thread for good (before any other thread exists). */
@@ -144,7 +161,10 @@ export interface Native {
   socketPair(): [number, number];
   /** Sends one message; false when it would block (nothing was sent). At most 64 KiB and 64 descriptors. */
   sendMessage(fd: number, bytes: Uint8Array, descriptors: number[]): boolean;
-  /** One message, null when there is none now, "closed" when the peer is gone. Descriptors are close-on-exec. */
+  /**
+   * One message, null when there is none now, "closed" when the peer is gone. Descriptors are close-on-exec. Throws
+   * EMSGSIZE for a message that is longer than `sendMessage` allows; its descriptors are closed.
+   */
   receiveMessage(fd: number): ReceivedMessage | null | "closed";
   /** Calls back from the event loop whenever `fd` is readable, until the returned function is called. */
   watchReadable(fd: number, callback: () => void): () => void;
