@@ -3,39 +3,28 @@
  * addresses and routes. A TAP lives as long as a process holds its descriptor, so nothing made here outlives Tapir.
  */
 import { execFileSync } from "node:child_process";
-import { existsSync, statSync } from "node:fs";
+import { existsSync } from "node:fs";
+import { constants } from "node:os";
+import { getSystemErrorName } from "node:util";
 import { native } from "../io/native.ts";
 import { formatAddress } from "../packet/ipv4_address.ts";
 import type { DevicePlan } from "./configuration/configuration.ts";
 import { ExitCode, type SystemError, TapirError } from "./errors.ts";
+
+/** What a TAP's descriptor says once its device is gone (errno(3)); Node does not know it. */
+const EBADFD = 77;
 
 export interface OpenDevice {
   plan: DevicePlan;
   fd: number;
   /** Bytes. */
   mtu: number;
-  /** Which namespace the device is in, as `namespaceIdentity` tells it; absent for the router's own. */
-  namespace?: string;
 }
 
-/**
- * What tells a namespace from one that is made later under the same path; undefined when there is none there. A TAP's
- * descriptor keeps its namespace alive, so that the device alone never tells that its container is gone.
- */
-export function namespaceIdentity(path: string): string | undefined {
-  const { dev, ino } = statSync(path, { throwIfNoEntry: false }) ?? {};
-  return dev === undefined ? undefined : `${dev}:${ino}`;
-}
-
-/** Whether the namespace that the device was opened in is gone. */
-export function hasLostNamespace({ plan, namespace }: OpenDevice): boolean {
-  if (plan.netns === undefined || namespace === undefined) return false;
-  try {
-    return namespaceIdentity(plan.netns) !== namespace;
-  } catch (error) {
-    // ESRCH: the process ends at this moment. Anything else says nothing about the namespace.
-    return (error as SystemError).code === "ESRCH";
-  }
+/** Why a device has failed: `errno` is what its descriptor says when the device itself is no more, or another error. */
+export function failureOf({ netns }: DevicePlan, errno: number): string {
+  if (errno !== EBADFD && errno !== constants.errno.ENODEV) return getSystemErrorName(-errno);
+  return netns === undefined || existsSync(netns) ? "its device is gone" : "its namespace is gone";
 }
 
 /** What has to be there before anything is made; throws a `TapirError` that names it and the cure. */
@@ -52,10 +41,10 @@ export function checkSystem(devices: readonly DevicePlan[]): void {
 
 /** Opens the device and configures it; what it has made is gone again when it throws. */
 export function openDevice(plan: DevicePlan): OpenDevice {
-  if (plan.netns === undefined) return plan.kind === "tap" ? openTap(plan) : openPacket(plan);
-  const namespace = attempt(plan, () => namespaceIdentity(plan.netns as string));
-  if (namespace === undefined) throw new TapirError(`port ${plan.name}: ${noNamespace(plan.netns)}`);
-  return { ...openTap(plan), namespace };
+  if (plan.netns !== undefined && !existsSync(plan.netns)) {
+    throw new TapirError(`port ${plan.name}: ${noNamespace(plan.netns)}`);
+  }
+  return plan.kind === "tap" ? openTap(plan) : openPacket(plan);
 }
 
 export function closeDevice(device: OpenDevice): void {

@@ -3,7 +3,6 @@
  * to change it: a whole new configuration, whose difference to the present one becomes actions (close and open
  * devices, apply the plan). Attaching and detaching a container edit the configuration and go the same way.
  */
-import { getSystemErrorName } from "node:util";
 import { FlowTable } from "../conntrack/flow_table.ts";
 import { Counters } from "../dataplane/counters.ts";
 import type { Notice, PortRow, ShowTable } from "../dataplane/messages.ts";
@@ -19,15 +18,12 @@ import {
 } from "./configuration/configuration.ts";
 import { DataplaneProcess } from "./dataplane_process.ts";
 import { compareDevices, isPlanned } from "./device_change.ts";
-import { checkSystem, closeDevice, hasLostNamespace, type OpenDevice, openDevice } from "./devices.ts";
+import { checkSystem, closeDevice, failureOf, type OpenDevice, openDevice } from "./devices.ts";
 import { ExitCode, TapirError } from "./errors.ts";
 import { FlowReader } from "./flows.ts";
 
 /** How long the dataplane polls before it sleeps. */
 const SPIN_MICROSECONDS = Number(process.env.TAPIR_SPIN_MICROSECONDS ?? 50);
-
-/** How often the containers' namespaces are looked at. */
-const NAMESPACE_CHECK_MS = 500;
 
 export interface RouterEvents {
   log(level: "info" | "warn" | "error", message: string): void;
@@ -45,7 +41,6 @@ export class RunningRouter {
   private readonly dataplane: DataplaneProcess;
   private readonly memoryFds: number[];
   private readonly events: RouterEvents;
-  private readonly namespaceCheck: NodeJS.Timeout;
   private lastChange: Promise<void> = Promise.resolve();
   private isStopping = false;
 
@@ -85,7 +80,6 @@ export class RunningRouter {
       notice: (notice) => this.takeNotice(notice),
       died: (reason) => events.died(reason),
     });
-    this.namespaceCheck = setInterval(() => this.checkNamespaces(), NAMESPACE_CHECK_MS);
   }
 
   get dataplanePid(): number | undefined {
@@ -221,7 +215,6 @@ export class RunningRouter {
   /** Ends the dataplane and closes all devices, which removes the TAPs. */
   async stop(): Promise<void> {
     this.isStopping = true;
-    clearInterval(this.namespaceCheck);
     await this.lastChange;
     await this.dataplane.stop();
     for (const device of this.devices.values()) closeDevice(device);
@@ -230,7 +223,7 @@ export class RunningRouter {
   }
 
   private async addPort(device: OpenDevice | undefined, resolved: ResolvedPlan): Promise<void> {
-    // One whose namespace has gone meanwhile has failed already.
+    // One that has failed meanwhile needs no adding.
     if (device === undefined) return;
     const { plan, fd } = device;
     const port = resolved.plan.ports.find((each) => each.index === plan.port);
@@ -262,19 +255,14 @@ export class RunningRouter {
       this.events.log(notice.level, notice.message);
       return;
     }
-    this.fail(notice.port, `${getSystemErrorName(-notice.errno)}: its device is gone`);
+    this.fail(notice.port, notice.errno);
   }
 
-  private checkNamespaces(): void {
-    for (const [port, device] of this.devices) {
-      if (hasLostNamespace(device)) this.fail(port, "its namespace is gone");
-    }
-  }
-
-  /** Takes a port out of service; the others go on. Its descriptor goes, and with that the namespace it kept alive. */
-  private fail(port: number, why: string): void {
+  /** Takes a port out of service; the others go on. */
+  private fail(port: number, errno: number): void {
     const device = this.devices.get(port);
     if (device === undefined) return;
+    const why = failureOf(device.plan, errno);
     this.devices.delete(port);
     this.failed.set(port, why);
     this.events.log("error", `port ${device.plan.name} has failed (${why}); the others go on`);
