@@ -1,5 +1,5 @@
 /** A router over its life: containers come and go, files change, things are taken away from it, it is killed. */
-import { existsSync, mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readdirSync, readFileSync, readlinkSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import {
@@ -56,9 +56,20 @@ async function eventually(isSo: () => boolean): Promise<void> {
 }
 
 /** `ip netns exec` and such become the command: the router's own pid is the child's. */
-function dataplaneOf(router: RunningRouter): number {
+function dataplaneOf(router: { child: RunningRouter["child"] }): number {
   const pid = router.child.pid as number;
   return Number(readFileSync(`/proc/${pid}/task/${pid}/children`, "utf8").trim());
+}
+
+/** How many TAPs a process holds. */
+function tapsOf(pid: number): number {
+  const folder = `/proc/${pid}/fd`;
+  return readdirSync(folder).filter((fd) => readlinkSync(join(folder, fd)) === "/dev/net/tun").length;
+}
+
+/** The process group that a process is in: the third word after its name in brackets (proc(5)). */
+function groupOf(pid: number): number {
+  return Number(/^.*\) \S+ \d+ (\d+)/s.exec(readFileSync(`/proc/${pid}/stat`, "utf8"))?.[1]);
 }
 
 describe.skipIf(!canRun)("containers that come and go", () => {
@@ -121,8 +132,11 @@ describe.skipIf(!canRun)("containers that come and go", () => {
   it("may lose their namespace: their port fails, the others go on, and it works again once it is back", async () => {
     const [c2, c3, c4] = [namespace("a"), namespace("b"), namespace("c")];
     const router = await startRouter(lab([port(c2, 2), port(c3, 3)].join(", ")));
+    const taps = () => [router.child.pid as number, dataplaneOf(router)].map(tapsOf);
+    expect(taps()).toEqual([2, 2]);
     ip(undefined, `netns del ${c3}`);
     await router.until(/port c3 has failed \(its namespace is gone\); the others go on/);
+    await eventually(() => taps().every((count) => count === 1));
     expect(states(router)).toEqual([
       ["c2", "up"],
       ["c3", "failed (its namespace is gone)"],
@@ -243,6 +257,9 @@ describe.skipIf(!canRun)("a router's end", () => {
     });
     await running.until(/ready/);
     expect(statSync(socket).mode & 0o777).toBe(0o600);
+    // It would end by itself if the signal reached it, and whoever is first would say how the router ends.
+    expect(groupOf(running.child.pid as number)).toBe(running.child.pid);
+    expect(groupOf(dataplaneOf(running))).not.toBe(running.child.pid);
     process.kill(-(running.child.pid as number), "SIGINT");
     expect(await running.ended).toBe(0);
     expect(running.stderr()).not.toMatch(/by itself|"level":50/);
