@@ -124,6 +124,14 @@ export class World {
     runIn(this.outside, "nft", rules.join("; "));
   }
 
+  /** A device of the router's namespace with the uplink's address, for engines that use its kernel as their host. */
+  connectHost(device: string): void {
+    this.joinWithVeth(this.outside, OUTSIDE_DEVICE, this.router, device);
+    run("ip", "-n", this.router.name, "addr", "add", `${UPLINK}/24`, "dev", device);
+    run("ip", "-n", this.router.name, "route", "add", "default", "via", OUTSIDE);
+    this.configureOutside();
+  }
+
   /** A pair of devices, each up in its namespace. */
   joinWithVeth(left: Namespace, leftDevice: string, right: Namespace, rightDevice: string): void {
     const peer = ["peer", "name", rightDevice, "netns", right.name];

@@ -11,9 +11,11 @@ export interface StartOptions {
 /** An engine at work between the two namespaces, with their devices up. */
 export interface Running {
   readonly container: Namespace;
+  /** The container's address. */
+  readonly address: string;
   /** MAC of the container's next hop. */
   readonly nextHop: string;
-  /** Source address that the outside sees; undefined: not known. */
+  /** Source address that the outside sees. */
   readonly seenAs: string;
   /** A processor that the receiver may use without disturbing the engine, where the generator has the first one. */
   readonly sinkCpu: number;

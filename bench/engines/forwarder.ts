@@ -19,7 +19,15 @@ async function start(world: World, options: StartOptions): Promise<Running> {
   run("ip", "-n", outside.name, "route", "add", CONTAINER, "dev", OUTSIDE_DEVICE);
   const mac = macOf(container, CONTAINER_DEVICE);
   run("ip", "-n", outside.name, "neigh", "replace", CONTAINER, "lladdr", mac, ...neighbour, OUTSIDE_DEVICE);
-  return { container, nextHop, seenAs: CONTAINER, sinkCpu: 0, pids: [program.pid], stop: () => program.stop() };
+  return {
+    container,
+    address: CONTAINER,
+    nextHop,
+    seenAs: CONTAINER,
+    sinkCpu: 0,
+    pids: [program.pid],
+    stop: () => program.stop(),
+  };
 }
 
 export const forwarder: Engine = {

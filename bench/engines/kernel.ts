@@ -7,6 +7,7 @@
  */
 import { availableParallelism } from "node:os";
 import {
+  CONTAINER,
   CONTAINER_DEVICE,
   CONTAINERS,
   GATEWAY,
@@ -75,7 +76,15 @@ async function start(world: World, _options: StartOptions): Promise<Running> {
   connect(world);
   addRules(world);
   const nextHop = resolveNextHop(world.container);
-  return { container: world.container, nextHop, seenAs: UPLINK, sinkCpu: 1, pids: [], stop: async () => {} };
+  return {
+    container: world.container,
+    address: CONTAINER,
+    nextHop,
+    seenAs: UPLINK,
+    sinkCpu: 1,
+    pids: [],
+    stop: async () => {},
+  };
 }
 
 export const kernel: Engine = {

@@ -62,7 +62,7 @@ async function startWith(kind: UplinkKind, world: World, options: StartOptions):
   run("ip", "-n", world.container.name, "link", "set", CONTAINER_DEVICE, "up");
   const nextHop = resolveNextHop(world.container);
   const stop = () => router.stop();
-  return { container: world.container, nextHop, seenAs: UPLINK, sinkCpu: 0, pids, stop };
+  return { container: world.container, address: CONTAINER, nextHop, seenAs: UPLINK, sinkCpu: 0, pids, stop };
 }
 
 const unavailable = (): string | null => (existsSync(TAPIR) ? null : "not built (npm run build)");

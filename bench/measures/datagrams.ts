@@ -86,6 +86,7 @@ export async function sendDatagrams(context: Context, load: Load): Promise<Trial
     netns: running.container.path,
     device: CONTAINER_DEVICE,
     toMac: running.nextHop,
+    from: running.address,
     to: last > PORTS_OF_ADDRESS ? FAR : OUTSIDE,
     port: RAW_PORT,
     flows: load.flows,

@@ -6,7 +6,9 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <stdio.h>
+#include <string.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
 
@@ -29,9 +31,18 @@ const uint8_t *pattern_at(uint64_t offset) {
   return pattern + offset % PERIOD;
 }
 
-int start_connection(const struct tcpload *load, unsigned index) {
+// Streams that pace themselves (BBR) would be measured instead of what is in their way: the host's default does not count.
+int open_stream(const struct tcpload *load) {
   int fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
   if (fd < 0) die_errno("socket");
+  if (setsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, load->congestion, (socklen_t)strlen(load->congestion)) != 0) {
+    die_errno("congestion control %s", load->congestion);
+  }
+  return fd;
+}
+
+int start_connection(const struct tcpload *load, unsigned index) {
+  int fd = open_stream(load);
   struct sockaddr_in address = {
       .sin_family = AF_INET, .sin_port = htons((uint16_t)(load->port + (int64_t)index % load->port_count))};
   if (inet_pton(AF_INET, load->to, &address.sin_addr) != 1) die("%s is no IPv4 address", load->to);
@@ -50,7 +61,7 @@ void change_watch(int poller, int fd, uint32_t events, uint32_t tag) {
 }
 
 int main(int argc, char **argv) {
-  struct tcpload load = {.to = "203.0.113.2", .port = 9100, .port_count = 16, .streams = 1, .milliseconds = 2000,
+  struct tcpload load = {.to = "203.0.113.2", .congestion = "cubic", .port = 9100, .port_count = 16, .streams = 1, .milliseconds = 2000,
                          .skip_ms = 300, .concurrent = 64};
   const char *netns = NULL;
   bool is_server = false, is_requests = false;
@@ -60,6 +71,7 @@ int main(int argc, char **argv) {
       {"server", OPTION_SWITCH, &is_server, "serve, until SIGTERM"},
       {"requests", OPTION_SWITCH, &is_requests, "connect, ask, close, again and again, instead of bulk"},
       {"to", OPTION_TEXT, &load.to, "the server (203.0.113.2)"},
+      {"congestion", OPTION_TEXT, &load.congestion, "congestion control (cubic)"},
       {"port", OPTION_NUMBER, &load.port, "its first port (9100)"},
       {"port-count", OPTION_NUMBER, &load.port_count, "its number of ports (16)"},
       {"streams", OPTION_NUMBER, &load.streams, "bulk: streams at once (1)"},

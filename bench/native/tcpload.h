@@ -21,6 +21,7 @@ struct upload_report {
 
 struct tcpload {
   const char *to;
+  const char *congestion; // name of the congestion control
   int64_t port, port_count, streams, milliseconds, skip_ms, concurrent, total;
   bool is_down, verify;
 };
@@ -32,6 +33,8 @@ int serve(const struct tcpload *load);
 int run_bulk(const struct tcpload *load);
 int run_requests(const struct tcpload *load);
 
+// A nonblocking socket with the congestion control that was asked for.
+int open_stream(const struct tcpload *load);
 // Nonblocking, under way to the port with this index.
 int start_connection(const struct tcpload *load, unsigned index);
 void watch(int poller, int fd, uint32_t events, uint32_t tag);

@@ -27,9 +27,8 @@ static uint8_t chunk[CHUNK_BYTES];
 static int poller;
 static uint64_t accepted, answered, bytes_received, bytes_sent;
 
-static void listen_on(uint16_t port) {
-  int fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0), one = 1;
-  if (fd < 0) die_errno("socket");
+static void listen_on(const struct tcpload *load, uint16_t port) {
+  int fd = open_stream(load), one = 1;
   setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one);
   struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons(port)};
   if (bind(fd, (struct sockaddr *)&address, sizeof address) != 0) die_errno("bind to port %d", port);
@@ -127,7 +126,7 @@ int serve(const struct tcpload *load) {
   struct rlimit files = {.rlim_cur = MAX_CONNECTIONS, .rlim_max = MAX_CONNECTIONS};
   setrlimit(RLIMIT_NOFILE, &files);
   poller = epoll_create1(EPOLL_CLOEXEC);
-  for (int64_t i = 0; i < load->port_count; i++) listen_on((uint16_t)(load->port + i));
+  for (int64_t i = 0; i < load->port_count; i++) listen_on(load, (uint16_t)(load->port + i));
   say_ready();
   struct epoll_event events[EVENTS];
   while (!stop_requested) {
