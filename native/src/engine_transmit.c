@@ -64,7 +64,8 @@ static bool is_gone(int error) {
 static void count_failure(struct engine *engine, int32_t port, int error) {
   bool full = error == EAGAIN || error == ENOBUFS;
   count(engine, port, full ? TX_FULL : TX_ERRORS, 1);
-  if (is_gone(error)) engine_port_failed(engine, port, error);
+  // A packet socket says ENXIO for a device that is gone: the same as what receiving tells, ENODEV.
+  if (is_gone(error)) engine_port_failed(engine, port, error == ENXIO ? ENODEV : error);
 }
 
 static int32_t count_sent(struct engine *engine, struct frame frame) {
