@@ -32,3 +32,13 @@ export function busySeconds(): number {
   const [user, nice, system, , , irq, softirq] = fields;
   return (user + nice + system + irq + softirq) / TICKS_PER_SECOND;
 }
+
+/** Memory of these processes; what several share counts once (proportional set size). */
+export function memoryBytes(pids: readonly number[]): number {
+  let kibibytes = 0;
+  for (const pid of pids) {
+    const pss = /^Pss:\s+(\d+) kB$/m.exec(readFileSync(`/proc/${pid}/smaps_rollup`, "utf8"));
+    kibibytes += Number(pss?.[1] ?? 0);
+  }
+  return kibibytes * 1024;
+}

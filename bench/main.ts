@@ -13,11 +13,12 @@ import { packageRoot } from "../src/io/package_root.ts";
 import { buildPrograms } from "./build.ts";
 import { ENGINES, MEASURES } from "./catalogue.ts";
 import { describeMachine } from "./machine.ts";
-import type { Measure } from "./measures/measure.ts";
+import { enginesOf, type Measure } from "./measures/measure.ts";
 import { raiseAll } from "./priority.ts";
 import { jsonReport } from "./report/json.ts";
 import { markdownReport } from "./report/markdown.ts";
 import type { Report } from "./report/report.ts";
+import { plot } from "./report/svg.ts";
 import { Results } from "./results.ts";
 import { runRounds } from "./rounds.ts";
 
@@ -83,7 +84,9 @@ async function main(): Promise<void> {
   buildPrograms();
   const measures = chooseMeasures(options);
   const wanted = ENGINES.filter(
-    ({ name }) => measures.some(({ engines }) => engines.includes(name)) && (options.engines?.includes(name) ?? true),
+    ({ name }) =>
+      measures.some((measure) => enginesOf(measure, options.quick).includes(name)) &&
+      (options.engines?.includes(name) ?? true),
   );
   const absent = wanted.flatMap((engine) => {
     const reason = engine.unavailable();
@@ -124,6 +127,10 @@ async function main(): Promise<void> {
   mkdirSync(options.out, { recursive: true });
   writeFileSync(join(options.out, "report.json"), jsonReport(report));
   writeFileSync(join(options.out, "report.md"), markdownReport(report));
+  for (const measure of measures) {
+    const drawing = plot(measure, results);
+    if (drawing !== undefined) writeFileSync(join(options.out, `${measure.name}.svg`), drawing);
+  }
   console.log(markdownReport(report));
   process.stderr.write(`written to ${options.out}\n`);
 }

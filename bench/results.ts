@@ -32,6 +32,11 @@ export class Results {
     row.values.set(engine, values);
   }
 
+  /** Something that the reader should know, once. */
+  remark(where: string, what: string): void {
+    this.problems.set(`${where}: ${what}`, 1);
+  }
+
   problem(where: string, what: string): void {
     // Figures differ from round to round: the same trouble is named once.
     const key = `${where}: ${what.replace(/\b\d{2,}\b/g, "many")}`;

@@ -2,7 +2,10 @@
 
 export interface Summary {
   readonly median: number;
-  /** Interquartile range over the median. With fewer than four values, the whole range. */
+  /** The quartiles. With fewer than four values, the least and the most. */
+  readonly low: number;
+  readonly high: number;
+  /** Their distance over the median. */
   readonly spread: number;
   readonly count: number;
 }
@@ -21,8 +24,9 @@ export function summarise(values: readonly number[]): Summary | null {
   const sorted = [...values].sort((a, b) => a - b);
   const median = quantile(sorted, 0.5);
   const edge = sorted.length < 4 ? 0 : 0.25;
-  const range = quantile(sorted, 1 - edge) - quantile(sorted, edge);
-  return { median, spread: median === 0 ? 0 : range / Math.abs(median), count: sorted.length };
+  const low = quantile(sorted, edge);
+  const high = quantile(sorted, 1 - edge);
+  return { median, low, high, spread: median === 0 ? 0 : (high - low) / Math.abs(median), count: sorted.length };
 }
 
 /** Ratios of the rounds that have both, round by round: what disturbs both in a round cancels out. */

@@ -14,6 +14,7 @@ import {
   hasCommand,
   OUTSIDE,
   OUTSIDE_DEVICE,
+  readNumber,
   resolveNextHop,
   run,
   runIn,
@@ -72,6 +73,11 @@ function missing(): string | null {
   return absent.length === 0 ? null : `no ${absent.join(", ")} (Debian: iptables, nftables)`;
 }
 
+/** The kernel lets only the host's own namespace set it, and the bench touches nothing of the host. */
+function maxFlows(): number {
+  return readNumber("/proc/sys/net/netfilter/nf_conntrack_max") ?? 65_536;
+}
+
 async function start(world: World, _options: StartOptions): Promise<Running> {
   connect(world);
   addRules(world);
@@ -91,6 +97,7 @@ export const kernel: Engine = {
   name: "kernel",
   title: "kernel bridge, iptables MASQUERADE and FORWARD rules, as they come",
   unavailable: missing,
+  maxFlows,
   start,
 };
 
@@ -98,6 +105,7 @@ export const kernelTuned: Engine = {
   name: "kernel-tuned",
   title: "the same with RPS, GRO on veth, and iptables off for bridged frames",
   unavailable: missing,
+  maxFlows,
   start: async (world, options) => {
     const running = await start(world, options);
     tune(world, options.cpu);

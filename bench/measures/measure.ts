@@ -26,6 +26,8 @@ export interface Finding {
 
 export interface Case {
   readonly name: string;
+  /** Flows that the engine must be able to hold at once. */
+  readonly flows: number;
   readonly metrics: readonly Metric[];
   run(context: Context): Promise<Finding>;
 }
@@ -37,16 +39,33 @@ export interface Measure {
   readonly method: string;
   /** By name, in the order of the report. */
   readonly engines: readonly string[];
+  /** Those of a quick run; absent: the forwarder, the kernel and Tapir, as far as they are in `engines`. */
+  readonly quickEngines?: readonly string[];
+  /** Most rounds, where one says enough; a quick run makes one of them. */
+  readonly mostRounds?: number;
   /** Generator and receiver on the first processor, the engine on the second; or everything where it likes. */
   readonly placement: "pinned" | "unpinned";
-  /** Flows that the engines must be able to hold. */
-  readonly flows: number;
-  /** Each case on a fresh engine. Otherwise the cases follow each other on one. */
-  readonly freshEngine: boolean;
   /** Left out of a quick run. */
   readonly isLong: boolean;
+  /** They follow each other on one instance of the engine. */
   readonly cases: readonly Case[];
 }
 
 export const RATE: Metric = { name: "rate", unit: "Mpps", better: "higher" };
-export const ENGINES_THAT_ROUTE = ["forwarder", "kernel", "kernel-tuned", "tapir"] as const;
+
+/** Thousands apart: 10 000. */
+export function plainNumber(value: number): string {
+  return value.toLocaleString("en-US").replaceAll(",", " ");
+}
+
+const QUICK_ENGINES = ["forwarder", "kernel", "tapir", "memory"];
+
+export function enginesOf(measure: Measure, quick: boolean): string[] {
+  const kept = measure.quickEngines ?? QUICK_ENGINES;
+  return measure.engines.filter((name) => !quick || kept.includes(name));
+}
+
+export function roundsOf(measure: Measure, quick: boolean): number {
+  if (measure.mostRounds === undefined) return Number.POSITIVE_INFINITY;
+  return quick ? 1 : measure.mostRounds;
+}

@@ -1,40 +1,59 @@
-/** Small frames under overload: what arrives when more is offered than anything can carry. */
-import { type Load, sendDatagrams } from "./datagrams.ts";
-import { type Case, type Context, ENGINES_THAT_ROUTE, type Finding, type Measure, RATE } from "./measure.ts";
+/** Frames under overload: what arrives when more is offered than anything can carry. */
+import { memoryBytes } from "../machine.ts";
+import { sendDatagrams } from "./datagrams.ts";
+import { type Case, type Context, type Finding, type Measure, type Metric, plainNumber, RATE } from "./measure.ts";
 
-function trialMilliseconds(context: Context): number {
-  return context.quick ? 700 : 1500;
+/** How fast a table is filled before a trial (RFC 9693: first the table, then the measurement). */
+const FILL_PER_SECOND = 100_000;
+const FILL_AGAIN_SHARE = 0.002;
+
+/** Sends each flow's first datagram, and again where too many were lost. Returns false when flows are missing still. */
+export async function fillTable(context: Context, flows: number): Promise<boolean> {
+  const milliseconds = Math.ceil((flows / FILL_PER_SECOND) * 3000) + 500;
+  for (let attempt = 0; attempt < 3; attempt++) {
+    const trial = await sendDatagrams(context, {
+      flows,
+      count: flows,
+      pps: Math.round(FILL_PER_SECOND / (attempt + 1)),
+      milliseconds,
+    });
+    if (trial.loss <= FILL_AGAIN_SHARE) return true;
+  }
+  return false;
 }
 
-/** Sends the flows once at a moderate rate, so that the table is built before the trial (RFC 9693). */
-async function build(context: Context, load: Load): Promise<void> {
-  await sendDatagrams(context, { flows: load.flows, count: load.flows, pps: 200_000, milliseconds: 10_000 });
+export interface Overload {
+  readonly flows: number;
+  readonly size?: number | "imix";
+  readonly random?: boolean;
 }
 
-async function overload(context: Context, load: Omit<Load, "milliseconds">): Promise<Finding> {
-  const milliseconds = trialMilliseconds(context);
-  await build(context, { ...load, milliseconds });
-  const trial = await sendDatagrams(context, { ...load, milliseconds });
-  return { values: { rate: trial.receivedPerSecond / 1e6 }, problems: trial.problems };
+export async function overload(context: Context, load: Overload): Promise<Finding> {
+  const isFilled = await fillTable(context, load.flows);
+  const trial = await sendDatagrams(context, { ...load, milliseconds: context.quick ? 700 : 1500 });
+  const problems = isFilled ? trial.problems : [...trial.problems, "not all flows could be set up before the trial"];
+  return { values: { rate: trial.receivedPerSecond / 1e6 }, problems };
+}
+
+export function flowsName(flows: number): string {
+  return `${plainNumber(flows)} flow${flows === 1 ? "" : "s"}`;
 }
 
 function flowsCase(flows: number): Case {
-  const name = `${flows.toLocaleString("en-US").replaceAll(",", " ")} flow${flows === 1 ? "" : "s"}`;
-  return { name, metrics: [RATE], run: (context) => overload(context, { flows }) };
+  return { name: flowsName(flows), flows, metrics: [RATE], run: (context) => overload(context, { flows }) };
 }
 
-const common = {
-  engines: ENGINES_THAT_ROUTE,
-  flows: 262_144,
-  freshEngine: false,
-};
+function sizeCase(size: number | "imix"): Case {
+  const name = size === "imix" ? "IMIX (60, 590, 1514 B; 7:4:1)" : `${size} B`;
+  return { name, flows: 1000, metrics: [RATE], run: (context) => overload(context, { flows: 1000, size }) };
+}
 
 export const smallFrames: Measure = {
-  ...common,
   name: "small-frames",
   title: "Small frames (60 B), delivered under overload",
   method:
-    "Raw UDP datagrams from the container as fast as the generator can; delivered in a second, over the middle of the trial. Flows in turn; the table is built before the trial.",
+    "Raw UDP datagrams from the container as fast as the generator can; delivered in a second, over the middle of the trial. Flows in turn; the table is built before the trial. Generator on the first processor, engine on the second.",
+  engines: ["cable", "forwarder", "kernel", "kernel-tuned", "tapir", "tapir-packet"],
   placement: "pinned",
   isLong: false,
   cases: [flowsCase(64), flowsCase(10_000)],
@@ -43,7 +62,64 @@ export const smallFrames: Measure = {
 export const smallFramesUnpinned: Measure = {
   ...smallFrames,
   name: "small-frames-unpinned",
-  title: "The same, no process pinned",
+  title: "Small frames, no process pinned",
+  method: "As above; the scheduler places generator, engine and receiver.",
+  engines: ["forwarder", "kernel", "kernel-tuned", "tapir"],
   placement: "unpinned",
   isLong: true,
+};
+
+export const smallFramesOthers: Measure = {
+  ...smallFrames,
+  name: "small-frames-others",
+  title: "Small frames, the other user-space engines",
+  method: "As above, with 64 flows: each takes a socket of slirp4netns and of pasta.",
+  engines: ["slirp4netns", "pasta", "ovs", "tapir"],
+  isLong: true,
+  cases: [flowsCase(64)],
+};
+
+export const frameSizes: Measure = {
+  ...smallFrames,
+  name: "frame-sizes",
+  title: "Frame sizes, delivered under overload",
+  method: "As above, with 1 000 flows.",
+  engines: ["cable", "forwarder", "kernel", "tapir"],
+  isLong: true,
+  cases: [sizeCase(512), sizeCase(1514), sizeCase("imix")],
+};
+
+const BYTES_PER_FLOW: Metric = { name: "memory of a flow", unit: "B", better: "lower" };
+const MANY = 1_000_000;
+
+/** What a million flows do to the rate, and how much the engine's processes grow by them. */
+async function manyFlows(context: Context): Promise<Finding> {
+  const before = memoryBytes(context.running.pids);
+  const isFilled = await fillTable(context, MANY);
+  const grown = memoryBytes(context.running.pids) - before;
+  const trial = await sendDatagrams(context, { flows: MANY, random: true, milliseconds: 1500 });
+  return {
+    values: { rate: trial.receivedPerSecond / 1e6, [BYTES_PER_FLOW.name]: grown > 0 ? grown / MANY : null },
+    problems: isFilled ? trial.problems : [...trial.problems, "not all flows could be set up before the trial"],
+  };
+}
+
+export const manyFlowsMeasure: Measure = {
+  ...smallFrames,
+  name: "many-flows",
+  title: "Small frames of 1, 1 000 and 1 000 000 flows in random order",
+  method:
+    "As above. The memory of a flow is what the engine's processes grew by while the flows were set up (proportional set size). The kernel's table holds nf_conntrack_max flows, a limit of the whole host that the bench does not change.",
+  engines: ["forwarder", "kernel", "tapir"],
+  isLong: true,
+  cases: [
+    flowsCase(1),
+    {
+      name: flowsName(1000),
+      flows: 1000,
+      metrics: [RATE],
+      run: (context) => overload(context, { flows: 1000, random: true }),
+    },
+    { name: flowsName(MANY), flows: MANY, metrics: [RATE, BYTES_PER_FLOW], run: manyFlows },
+  ],
 };

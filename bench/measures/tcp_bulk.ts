@@ -30,7 +30,7 @@ async function bulk(context: Context, streams: number, down: boolean): Promise<F
 
 function bulkCase(streams: number, down: boolean): Case {
   const name = `${streams} stream${streams === 1 ? "" : "s"} ${down ? "down" : "up"}`;
-  return { name, metrics: [GIGABITS], run: (context) => bulk(context, streams, down) };
+  return { name, flows: streams, metrics: [GIGABITS], run: (context) => bulk(context, streams, down) };
 }
 
 export const tcpBulk: Measure = {
@@ -39,9 +39,8 @@ export const tcpBulk: Measure = {
   method:
     "Ordinary sockets; bytes acknowledged (up) or read (down) in a second, without the first 300 ms. Nothing is pinned.",
   engines: ["forwarder", "kernel", "kernel-tuned", "tapir", "slirp4netns", "pasta", "ovs"],
+  quickEngines: ["forwarder", "kernel", "tapir", "slirp4netns"],
   placement: "unpinned",
-  flows: 262_144,
-  freshEngine: false,
   isLong: false,
   cases: [bulkCase(1, false), bulkCase(4, false), bulkCase(1, true), bulkCase(4, true)],
 };

@@ -1,22 +1,9 @@
 /** The report for people. */
 import type { Measure } from "../measures/measure.ts";
 import { type Row, ratioOf, summaryOf } from "../results.ts";
-import type { Summary } from "../statistics.ts";
+import { withSpread } from "./figures.ts";
+import { verdicts, WIDEST_SPREAD } from "./goals.ts";
 import type { Report } from "./report.ts";
-
-export function figure(value: number): string {
-  if (value >= 1000) return Math.round(value).toLocaleString("en-US").replaceAll(",", " ");
-  return value >= 100 ? value.toFixed(0) : value >= 10 ? value.toFixed(1) : value.toPrecision(3);
-}
-
-export function percent(share: number): string {
-  return `${(share * 100).toFixed(share < 0.095 ? 1 : 0)} %`;
-}
-
-function cell(summary: Summary | null): string {
-  if (summary === null) return "none";
-  return summary.count === 1 ? figure(summary.median) : `${figure(summary.median)} ±${percent(summary.spread / 2)}`;
-}
 
 function table(header: readonly string[], rows: readonly (readonly string[])[]): string[] {
   const line = (cells: readonly string[]) => `| ${cells.join(" | ")} |`;
@@ -32,10 +19,11 @@ function measureSection(report: Report, measure: Measure): string[] {
   const rows = report.results.rows.filter((row) => row.measure === measure.name);
   const engines = measure.engines.filter((name) => rows.some((row) => row.values.has(name)));
   const lines = [`## ${measure.title}`, "", measure.method, ""];
+  if (rows.length > 0) lines.push(`![${measure.title}](${measure.name}.svg)`, "");
   lines.push(
     ...table(
       ["", ...engines],
-      rows.map((row) => [label(row, rows), ...engines.map((engine) => cell(summaryOf(row, engine)))]),
+      rows.map((row) => [label(row, rows), ...engines.map((engine) => withSpread(summaryOf(row, engine)))]),
     ),
   );
   const others = engines.filter((name) => name !== "tapir");
@@ -44,7 +32,7 @@ function measureSection(report: Report, measure: Measure): string[] {
   lines.push(
     ...table(
       ["", ...others],
-      rows.map((row) => [label(row, rows), ...others.map((other) => cell(ratioOf(row, "tapir", other)))]),
+      rows.map((row) => [label(row, rows), ...others.map((other) => withSpread(ratioOf(row, "tapir", other)))]),
     ),
   );
   return lines;
@@ -66,14 +54,31 @@ function head(report: Report): string[] {
   return lines;
 }
 
+function goals(report: Report): string[] {
+  const all = verdicts(report.results);
+  if (all.length === 0) return [];
+  const lines = [
+    "## Goals",
+    "",
+    `No verdict where the spread is above ${WIDEST_SPREAD * 100} %, unless all of it says the same.`,
+    "",
+  ];
+  const rows = all.map(({ goal, found, worstCase, words }) => {
+    const title = goal.cases.length > 1 ? `${goal.title} (${worstCase})` : goal.title;
+    const unit = goal.unit === "x" ? "" : ` ${goal.unit}`;
+    return [title, `${goal.floor}${unit}`, `${goal.goal}${unit}`, withSpread(found) + unit, words];
+  });
+  return [...lines, ...table(["", "floor", "goal", "found", ""], rows)];
+}
+
 function problems(report: Report): string[] {
   if (report.results.problems.size === 0) return ["No frame was damaged, no checksum wrong, nothing failed.", ""];
-  const lines = ["## What went wrong", ""];
+  const lines = ["## Remarks", ""];
   for (const [what, count] of report.results.problems) lines.push(`* ${what}${count > 1 ? ` (${count} times)` : ""}`);
   return [...lines, ""];
 }
 
 export function markdownReport(report: Report): string {
   const sections = report.measures.flatMap((measure) => measureSection(report, measure));
-  return [...head(report), ...sections, ...problems(report)].join("\n");
+  return [...head(report), ...goals(report), ...sections, ...problems(report)].join("\n");
 }

@@ -1,0 +1,86 @@
+/** Parts of Tapir without devices and system calls, each in a process of its own. */
+import { join } from "node:path";
+import { packageRoot } from "../../src/io/package_root.ts";
+import type { LpmBenchmark } from "../lpm.ts";
+import type { PipelineResult } from "../pipeline_memory.ts";
+import { Started } from "../processes.ts";
+import { type Case, type Measure, plainNumber } from "./measure.ts";
+
+/** Calls a function of one of the bench's modules in a fresh process. */
+async function callInProcess<T>(module: string, name: string, ...words: readonly unknown[]): Promise<T> {
+  const file = join(packageRoot(), "dist/bench", module);
+  const call = `import { ${name} } from ${JSON.stringify(file)};
+console.log(JSON.stringify(${name}(...${JSON.stringify(words)})));`;
+  const program = new Started(process.execPath, ["--input-type=module", "-e", call]);
+  const status = await program.ended;
+  if (status !== 0) throw new Error(`${module} ended with ${status}: ${program.lastLines()}`);
+  return JSON.parse(program.output) as T;
+}
+
+function pipelineCase(flows: number): Case {
+  return {
+    name: `${plainNumber(flows)} flows`,
+    flows: 0,
+    metrics: [
+      { name: "rate", unit: "Mpps", better: "higher" },
+      { name: "time", unit: "ns/packet", better: "lower" },
+      { name: "new flows", unit: "M/s", better: "higher" },
+      { name: "memory of a flow", unit: "B", better: "lower" },
+    ],
+    run: async () => {
+      const result = await callInProcess<PipelineResult>("pipeline_memory.js", "benchmarkPipeline", flows);
+      return {
+        values: {
+          rate: result.packetsPerSecond / 1e6,
+          time: result.nanosecondsPerPacket,
+          "new flows": result.newFlowsPerSecond / 1e6,
+          "memory of a flow": result.bytesPerFlow,
+        },
+        problems: [],
+      };
+    },
+  };
+}
+
+const common = { engines: ["memory"], placement: "unpinned", isLong: false, mostRounds: 3 } as const;
+
+export const pipelineMeasure: Measure = {
+  ...common,
+  name: "pipeline",
+  title: "The whole pipeline in memory (L0)",
+  method:
+    "Full NAT and filter on 60-byte frames of known flows in random order, in bursts, without devices: absolute figures of one core. The harness's own time is measured and taken off.",
+  cases: [1000, 100_000, 1_000_000].map(pipelineCase),
+};
+
+function lpmCase(routes: number): Case {
+  return {
+    name: `${plainNumber(routes)} route${routes === 1 ? "" : "s"}`,
+    flows: 0,
+    metrics: [
+      { name: "look-ups", unit: "M/s", better: "higher" },
+      { name: "memory", unit: "MB", better: "lower" },
+      { name: "worst update", unit: "ms", better: "lower" },
+    ],
+    run: async () => {
+      const result = await callInProcess<LpmBenchmark>("lpm.js", "benchmarkLpm", routes);
+      return {
+        values: {
+          "look-ups": result.lookupsPerSecond / 1e6,
+          memory: result.memoryBytes / 1e6,
+          "worst update": result.worstUpdateMs,
+        },
+        problems: [],
+      };
+    },
+  };
+}
+
+export const lpmMeasure: Measure = {
+  ...common,
+  name: "lpm",
+  title: "Longest-prefix match in memory",
+  method: "Prefixes as in a full Internet table, uniformly random addresses; absolute figures of one core.",
+  isLong: true,
+  cases: [1, 10_000, 1_000_000].map(lpmCase),
+};
