@@ -1,6 +1,6 @@
 /** What Tapir is to reach, and whether a run shows it. */
 import { type Results, type Row, ratioOf, summaryOf } from "../results.ts";
-import type { Summary } from "../statistics.ts";
+import { pairedRatios, type Summary, summarise } from "../statistics.ts";
 
 export interface Goal {
   readonly title: string;
@@ -12,6 +12,8 @@ export interface Goal {
   readonly engine: string;
   /** Divided by this engine's value; absent: the value itself counts. */
   readonly against?: string;
+  /** Divided by the same engine's value of another case. */
+  readonly againstCase?: string;
   readonly unit: string;
   readonly floor: number;
   readonly goal: number;
@@ -50,6 +52,17 @@ export const GOALS: readonly Goal[] = [
   { ...bulk, title: "TCP bulk against the C forwarder, worst of four", against: "forwarder", floor: 0.95, goal: 1.1 },
   { ...bulk, title: "TCP bulk against kernel NAT, worst of four", against: "kernel", floor: 0.55, goal: 0.8 },
   { ...bulk, title: "TCP bulk against slirp4netns, worst of four", against: "slirp4netns", floor: 3, goal: 4 },
+  {
+    title: "Small frames of 1 000 000 flows against 1 000",
+    measure: "many-flows",
+    cases: ["1 000 000 flows"],
+    metric: "rate",
+    engine: "tapir",
+    againstCase: "1 000 flows",
+    unit: "x",
+    floor: 0.6,
+    goal: 0.6,
+  },
   {
     title: "New UDP flows against kernel NAT",
     measure: "new-flows",
@@ -121,7 +134,11 @@ function judge(goal: Goal, found: Summary): Verdict["words"] {
   return found.spread > WIDEST_SPREAD && !isUnanimous ? "no verdict: the rounds differ too much" : words;
 }
 
-function foundValue(goal: Goal, row: Row): Summary | null {
+function foundValue(goal: Goal, row: Row, results: Results): Summary | null {
+  if (goal.againstCase !== undefined) {
+    const other = results.of(goal.measure, goal.againstCase, goal.metric);
+    return summarise(pairedRatios(row.values.get(goal.engine) ?? [], other?.values.get(goal.engine) ?? []));
+  }
   return goal.against === undefined ? summaryOf(row, goal.engine) : ratioOf(row, goal.engine, goal.against);
 }
 
@@ -130,7 +147,7 @@ export function verdicts(results: Results): Verdict[] {
   return GOALS.flatMap((goal) => {
     const found = goal.cases.flatMap((name) => {
       const row = results.of(goal.measure, name, goal.metric);
-      const summary = row === undefined ? null : foundValue(goal, row);
+      const summary = row === undefined ? null : foundValue(goal, row, results);
       return summary === null ? [] : [{ name, summary }];
     });
     if (found.length < goal.cases.length) return [];
