@@ -21,6 +21,7 @@ export interface Goal {
 
 /** Wider than this, a median says little: the machine was not quiet. */
 export const WIDEST_SPREAD = 0.2;
+const FEWEST_ROUNDS = 3;
 
 const BULK = ["1 stream up", "4 streams up", "1 stream down", "4 streams down"];
 const bulk = { measure: "tcp-bulk", cases: BULK, metric: "rate", engine: "tapir", unit: "x" };
@@ -114,7 +115,12 @@ export interface Verdict {
   /** Of the worst case. */
   readonly found: Summary;
   readonly worstCase: string;
-  readonly words: "goal reached" | "floor reached" | "below the floor" | "no verdict: the rounds differ too much";
+  readonly words:
+    | "no verdict: too few rounds"
+    | "goal reached"
+    | "floor reached"
+    | "below the floor"
+    | "no verdict: the rounds differ too much";
 }
 
 function isLowerBetter(goal: Goal): boolean {
@@ -129,6 +135,8 @@ function judgeValue(goal: Goal, value: number): Verdict["words"] {
 
 /** A wide spread leaves no verdict, unless the whole of it says the same. */
 function judge(goal: Goal, found: Summary): Verdict["words"] {
+  // Code in memory is measured several times over within a round.
+  if (found.count < FEWEST_ROUNDS && goal.engine !== "memory") return "no verdict: too few rounds";
   const words = judgeValue(goal, found.median);
   const isUnanimous = judgeValue(goal, found.low) === words && judgeValue(goal, found.high) === words;
   return found.spread > WIDEST_SPREAD && !isUnanimous ? "no verdict: the rounds differ too much" : words;
