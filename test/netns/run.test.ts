@@ -61,10 +61,19 @@ function dataplaneOf(router: { child: RunningRouter["child"] }): number {
   return Number(readFileSync(`/proc/${pid}/task/${pid}/children`, "utf8").trim());
 }
 
+/** Where a link points, or nothing once it is gone: a process closes descriptors while its folder is being read. */
+function linkOf(path: string): string | null {
+  try {
+    return readlinkSync(path);
+  } catch {
+    return null;
+  }
+}
+
 /** How many TAPs a process holds. */
 function tapsOf(pid: number): number {
   const folder = `/proc/${pid}/fd`;
-  return readdirSync(folder).filter((fd) => readlinkSync(join(folder, fd)) === "/dev/net/tun").length;
+  return readdirSync(folder).filter((fd) => linkOf(join(folder, fd)) === "/dev/net/tun").length;
 }
 
 /** The process group that a process is in: the third word after its name in brackets (proc(5)). */

@@ -81,7 +81,7 @@ export function udp(
   fields: Ipv4Fields,
   sourcePort: number,
   destinationPort: number,
-  payload = new Uint8Array(0),
+  payload: Uint8Array = new Uint8Array(0),
 ): Uint8Array {
   const datagram = concat(u16(sourcePort), u16(destinationPort), u16(8 + payload.length), u16(0), payload);
   const covered = concat(pseudo(fields.source, fields.destination, 17, datagram.length), datagram);
@@ -125,11 +125,21 @@ export function icmp(fields: Ipv4Fields, type: number, code: number, rest: numbe
   return ipv4(fields, 1, withChecksum(message, 2));
 }
 
-export function echoRequest(fields: Ipv4Fields, id: number, sequence = 1, payload = new Uint8Array(8)): Uint8Array {
+export function echoRequest(
+  fields: Ipv4Fields,
+  id: number,
+  sequence = 1,
+  payload: Uint8Array = new Uint8Array(8),
+): Uint8Array {
   return icmp(fields, 8, 0, (id << 16) | sequence, payload);
 }
 
-export function echoReply(fields: Ipv4Fields, id: number, sequence = 1, payload = new Uint8Array(8)): Uint8Array {
+export function echoReply(
+  fields: Ipv4Fields,
+  id: number,
+  sequence = 1,
+  payload: Uint8Array = new Uint8Array(8),
+): Uint8Array {
   return icmp(fields, 0, 0, (id << 16) | sequence, payload);
 }
 
