@@ -12,7 +12,7 @@
  * A look-up never finds a flow whose deadline has passed, whether it has been swept or not.
  *
  * `version` changes whenever an entry is inserted or removed, so that a look-up made ahead of time can be told stale.
- * Limits: `capacity` flows; `allocate` says -1 when they are in use, and the caller counts it.
+ * Limits: `capacity` flows; `allocate` says -1 when they are in use. The caller may make room with `evict`, and counts.
  */
 import {
   FLOW_LAYOUT_VERSION,
@@ -27,8 +27,11 @@ import { HashIndex } from "./hash_index.ts";
 
 // Private to the file: V8 folds these, but not what is imported (docs/decisions/0002-constants.md).
 const { DEADLINE: FLOW_WORD_DEADLINE, STATUS: FLOW_WORD_STATUS } = FlowWord;
-const { CONFIRMED } = FlowFlag;
+const { ASSURED, CONFIRMED } = FlowFlag;
 const { CAPACITY, COUNT, FREE, HIGH_WATER, LAYOUT_VERSION, SEED, WORDS } = HeaderWord;
+
+/** Places of the index in which `evict` looks: as many entries, about, as in Linux's eight chains. */
+const EVICTION_SLOTS = 32;
 
 export type FlowId = number & { readonly __brand: "FlowId" };
 
@@ -153,6 +156,28 @@ export class FlowTable {
     this.header[COUNT]--;
     this.version = (this.version + 1) | 0;
     this.abandon(flow);
+  }
+
+  /**
+   * Ends one flow that is over or not assured among those next to where `hash` would go (Linux's early drop); false
+   * when there is none. The one that was used least lately goes.
+   */
+  evict(hash: number, now: number): boolean {
+    const { slots, mask } = this.index;
+    let victim = -1;
+    let least = 0x7fffffff;
+    for (let i = 0; i < EVICTION_SLOTS; i++) {
+      const stored = slots[((hash + i) & mask) * 2 + 1];
+      if (stored === 0) continue;
+      const base = ((stored - 1) >> 1) << FLOW_SHIFT;
+      const left = (this.words[base + FLOW_WORD_DEADLINE] - now) | 0;
+      const isSpared = left > 0 && (this.words[base + FLOW_WORD_STATUS] & ASSURED) !== 0;
+      if (isSpared || left >= least) continue;
+      victim = (stored - 1) >> 1;
+      least = left;
+    }
+    if (victim >= 0) this.remove(victim as FlowId);
+    return victim >= 0;
   }
 
   /** Sets the deadline; for one that may be earlier than the last, use `hasten`. */

@@ -51,6 +51,16 @@ export class HashIndex {
     return true;
   }
 
+  /** Entries of exactly this hash. */
+  count(hash: number): number {
+    const slots = this.slots;
+    let found = 0;
+    for (let position = hash & this.mask; slots[position * 2 + 1] !== 0; position = (position + 1) & this.mask) {
+      if (slots[position * 2] === hash) found++;
+    }
+    return found;
+  }
+
   private closeGap(gap: number): void {
     const slots = this.slots;
     const mask = this.mask;

@@ -4,7 +4,7 @@
  * NAT, routing decision, INPUT or FORWARD, source NAT, confirm. TTL and MTU are judged before the chain, as Linux
  * does, so that a packet that goes nowhere leaves no flow behind.
  */
-import { FLOW_SHIFT, FlowFlag, FlowWord, TUPLE_WORDS } from "../conntrack/flow_layout.ts";
+import { ANY_NAT, FLOW_SHIFT, FlowFlag, FlowWord, TUPLE_WORDS } from "../conntrack/flow_layout.ts";
 import type { FlowId } from "../conntrack/flow_table.ts";
 import { invertPorts } from "../conntrack/tuple.ts";
 import type { CompiledChain } from "../filter/compiled_chain.ts";
@@ -25,6 +25,7 @@ import { countPacket } from "./track.ts";
 /** A packet that belongs to no flow: opens one, or is invalid. */
 export function admit(router: Router, frame: Frame): number {
   if (router.tracker.mayOpen(router.memory, frame) !== Stop.CONTINUE) return admitInvalid(router, frame);
+  if (isOwnOrBroadcast(router, frame.source)) return Stop.MARTIAN_SOURCE;
   frame.state = StateBit.NEW;
   const route = router.routes.lookup(frame.destination);
   if (route !== undefined && route.kind === RouteKind.LOCAL) return admitLocal(router, frame);
@@ -33,6 +34,12 @@ export function admit(router: Router, frame: Frame): number {
   const egress = router.interfaces[frame.egressInterface] as Interface;
   const isMasqueraded = router.isMasqueraded(frame.source, frame.egressInterface);
   return open(router, frame, isMasqueraded ? egress.address : frame.source, 0);
+}
+
+/** The router's own addresses and broadcasts are nobody else's to send from (RFC 1812 5.3.7). */
+function isOwnOrBroadcast(router: Router, address: number): boolean {
+  const route = router.routes.lookup(address);
+  return route !== undefined && route.kind !== RouteKind.UNICAST;
 }
 
 /** A packet for the router itself. */
@@ -48,7 +55,11 @@ function admitLocal(router: Router, frame: Frame): number {
 /** Makes the flow of an admitted packet. `source` is the address that it leaves with. */
 function open(router: Router, frame: Frame, source: number, flags: number): number {
   const { flows, sourceNat } = router;
-  const flow = flows.allocate();
+  let flow = flows.allocate();
+  if (flow < 0 && flows.evict(frame.hash, router.now)) {
+    router.count(Counter.flowsEvicted);
+    flow = flows.allocate();
+  }
   if (flow < 0) {
     router.count(Counter.flowsTableFull);
     return Stop.FLOW_TABLE_FULL;
@@ -108,9 +119,11 @@ export function readmit(router: Router, frame: Frame, flow: FlowId, direction: n
   return Stop.CONTINUE;
 }
 
-/** A masqueraded flow lives as long as the address that it took is that of its egress. */
+/**
+ * A masqueraded flow lives as long as the address that it took is that of its egress; and one that goes out as it came
+ * does so only until a rule hides its source.
+ */
 function isBindingValid(router: Router, frame: Frame, words: Int32Array, base: number): boolean {
-  if ((words[base + FlowWord.STATUS] & FlowFlag.SOURCE_NAT) === 0) return true;
   if (!router.isMasqueraded(frame.source, frame.egressInterface)) return true;
   const egress = router.interfaces[frame.egressInterface] as Interface;
   return words[base + FlowWord.REPLY_DESTINATION] === egress.address;
@@ -129,14 +142,21 @@ function startOver(router: Router, frame: Frame, flow: FlowId): number {
  * applied it is dropped, so that an inside address never appears on an uplink.
  */
 export function admitInvalid(router: Router, frame: Frame): number {
+  const { reference } = frame;
   frame.state = StateBit.INVALID;
   frame.reference = -1;
   const isIcmpError = frame.protocol === Protocol.ICMP && isError((frame.ports >>> 8) & 0xff);
   const reason = isIcmpError ? Stop.ICMP_ERROR_UNRELATED : Stop.INVALID_STATE;
+  if (reference >= 0 && isTranslated(router, reference)) return reason;
+  if (isOwnOrBroadcast(router, frame.source)) return Stop.MARTIAN_SOURCE;
   const route = router.routes.lookup(frame.destination);
   if (route === undefined) return Stop.NO_ROUTE;
   if (route.kind === RouteKind.LOCAL || router.isMasqueraded(frame.source, route.interface)) return reason;
   return forwardAlong(router, frame, route, frame.destination, frame.ports & 0xffff);
+}
+
+function isTranslated(router: Router, reference: number): boolean {
+  return (router.flows.words[((reference >> 1) << FLOW_SHIFT) + FlowWord.STATUS] & ANY_NAT) !== 0;
 }
 
 /** Routes a packet to `destination` and asks FORWARD; sets egress interface and neighbour. */

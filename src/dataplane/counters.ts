@@ -31,6 +31,8 @@ export const COUNTER_NAMES = [
   "fragmentsLost",
   "stationsMoved",
   "stationsOverflowed",
+  /** Flows that gave way in a full table: over, or not assured (Linux's early drop). */
+  "flowsEvicted",
 ] as const;
 
 export type CounterName = (typeof COUNTER_NAMES)[number];

@@ -27,7 +27,12 @@ export function sendFragments(router: Router, frame: Frame, sendPiece: (router: 
   const id = isTranslated(router, frame) ? router.random() & 0xffff : ipv4.identification(memory, frame.ip);
   const dont = ipv4.fragmentField(memory, frame.ip) & ipv4.Fragment.DONT;
   for (let offset = 0; offset < payload; offset += step) {
-    const slot = arena.take();
+    let slot = arena.take();
+    if (slot < 0) {
+      // What waits to be sent gives its slots back.
+      router.flush();
+      slot = arena.take();
+    }
     if (slot < 0) {
       router.count(Counter.fragmentsLost);
       return;

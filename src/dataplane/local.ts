@@ -52,6 +52,8 @@ function answerEcho(router: Router, frame: Frame): void {
   clearVnetHeader(memory, frame.at);
   frame.source = destination;
   frame.destination = source;
+  // Counted here: from now on the slot holds a frame of the router's own.
+  if (frame.own === 0) router.counters.stops[Stop.LOCAL]++;
   frame.own = 1;
   frame.reference = -1;
   arena.slotLength[frame.slot] = frame.end - frame.at;

@@ -17,9 +17,9 @@ export function resolveNextHop(router: Router, frame: Frame): number {
   const neighbour = frame.neighbour;
   neighbours.used[neighbour] = 1;
   if (neighbours.isUsable(neighbour)) return STOP_CONTINUE;
-  if (!neighbours.park(neighbour, frame)) return NEIGHBOUR_QUEUE_FULL;
+  // Ask even where no frame may wait any more: the next one will find the answer.
   if (neighbours.startResolution(neighbour, router.now)) sendArpRequest(router, neighbour);
-  return PARKED;
+  return neighbours.park(neighbour, frame) ? PARKED : NEIGHBOUR_QUEUE_FULL;
 }
 
 /** Sets `egressPort`: an uplink's only port, or the port where the bridge has seen the next hop. */

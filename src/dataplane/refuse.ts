@@ -14,7 +14,6 @@ import { STOP_REASONS, Stop } from "../packet/stop_reasons.ts";
 import * as tcp from "../packet/tcp.ts";
 import { clearVnetHeader } from "../packet/vnet_header.ts";
 import { Counter } from "./counters.ts";
-import type { Interface } from "./interfaces.ts";
 import type { Router } from "./router.ts";
 
 /** An error is at most this long (RFC 1812 4.3.2.3). */
@@ -35,7 +34,6 @@ export function refuse(router: Router, frame: Frame, stop: number): void {
     else sendIcmpError(router, frame, IcmpType.DESTINATION_UNREACHABLE, frame.rejectWith, 0);
   } else if (ANSWERS[stop] >= 0) {
     const isTooBig = stop === Stop.MTU_EXCEEDED;
-    if (isTooBig && (ipv4.fragmentField(router.memory, frame.ip) & ipv4.Fragment.DONT) === 0) return;
     sendIcmpError(router, frame, ANSWERS[stop] >> 8, ANSWERS[stop] & 0xff, isTooBig ? frame.nextHopMtu : 0);
   }
 }
@@ -103,14 +101,15 @@ export function sendReset(router: Router, frame: Frame): void {
  * for the router comes from the address that was asked, any other from the ingress interface's.
  */
 function startAnswer(router: Router, frame: Frame, protocol: number, tos: number, length: number): Frame | undefined {
-  const slot = router.arena.take();
-  if (slot < 0) {
+  const { memory } = router;
+  // The interface may have been taken away while the frame waited for its next hop.
+  const ingress = router.interfaces[frame.ingressInterface];
+  const slot = ingress === undefined ? -1 : router.arena.take();
+  if (ingress === undefined || slot < 0) {
     router.count(Counter.ownFramesDropped);
     return undefined;
   }
-  const { memory } = router;
   const answer = router.frames[slot];
-  const ingress = router.interfaces[frame.ingressInterface] as Interface;
   const isReset = protocol === ipv4.Protocol.TCP;
   answer.own = 1;
   answer.flood = 0;

@@ -15,6 +15,7 @@ export function trackError(router: Router, frame: Frame): number {
   const reference = findQuotedFlow(router.memory, router.flows, frame, router.now);
   frame.reference = -1;
   if (reference < 0) return admitInvalid(router, frame);
+  if (router.isOwnAddress(frame.source)) return Stop.MARTIAN_SOURCE;
   const flow = (reference >> 1) as FlowId;
   const direction = reference & 1;
   const status = router.flows.words[(flow << FLOW_SHIFT) + FlowWord.STATUS];

@@ -6,7 +6,7 @@
  * admitted again before its next packet goes on.
  */
 import { MacTable } from "../bridge/mac_table.ts";
-import { FLOW_SHIFT, FlowFlag, FlowWord } from "../conntrack/flow_layout.ts";
+import { FLOW_SHIFT, FlowFlag, FlowWord, HeaderWord } from "../conntrack/flow_layout.ts";
 import { type FlowId, FlowTable } from "../conntrack/flow_table.ts";
 import { Fragments } from "../conntrack/fragments.ts";
 import { Timeouts } from "../conntrack/timeouts.ts";
@@ -18,7 +18,7 @@ import { SourceNat } from "../nat/source_nat.ts";
 import type { Arena } from "../packet/arena.ts";
 import type { Frame } from "../packet/frame.ts";
 import { prefixMask } from "../packet/ipv4_address.ts";
-import { STOP_REASONS } from "../packet/stop_reasons.ts";
+import { STOP_REASONS, Stop } from "../packet/stop_reasons.ts";
 import { Neighbours } from "../routing/neighbours.ts";
 import { Counter, Counters } from "./counters.ts";
 import { IcmpLimiter } from "./icmp_limiter.ts";
@@ -45,6 +45,9 @@ export const BURST_LIMIT = 256;
 
 /** Datagrams that may be put together from fragments at once. */
 const MAX_REASSEMBLIES = 256;
+
+/** Flows whose destination is an address of the router's own. */
+const LOCAL_END = FlowFlag.LOCAL | FlowFlag.DESTINATION_NAT;
 
 export class Router {
   readonly arena: Arena;
@@ -121,7 +124,10 @@ export class Router {
       const before = this.interfaces[index];
       const after = interfaces[index];
       if (before !== undefined && after !== undefined) after.ports = before.ports;
-      if (before !== undefined && (after === undefined || after.address !== before.address)) this.dropNeighbours(index);
+      if (before !== undefined && (after === undefined || after.address !== before.address)) {
+        this.dropNeighbours(index);
+        this.endFlowsOf(before.address);
+      }
     }
     this.interfaces = interfaces;
     this.routes = routes;
@@ -151,7 +157,7 @@ export class Router {
   /** Ends all flows; returns how many there were. */
   flushFlows(): number {
     const before = this.flows.count;
-    for (let flow = 0; flow < this.flows.capacity && this.flows.count > 0; flow++) {
+    for (let flow = 0; flow < this.flows.header[HeaderWord.HIGH_WATER] && this.flows.count > 0; flow++) {
       const status = this.flows.words[(flow << FLOW_SHIFT) + FlowWord.STATUS];
       if ((status & FlowFlag.CONFIRMED) !== 0) this.flows.remove(flow as FlowId);
     }
@@ -218,10 +224,25 @@ export class Router {
     return STOP_REASONS.map((reason, index) => ({ name: reason.name, count: this.counters.stops[index] }));
   }
 
+  /** Ends the flows that live by an address that was the router's own: it took their source, or they end at it. */
+  private endFlowsOf(address: number): void {
+    const { flows } = this;
+    for (let flow = 0; flow < flows.header[HeaderWord.HIGH_WATER]; flow++) {
+      const base = flow << FLOW_SHIFT;
+      const status = flows.words[base + FlowWord.STATUS];
+      if ((status & FlowFlag.CONFIRMED) === 0) continue;
+      const isTaken =
+        ((status & FlowFlag.SOURCE_NAT) !== 0 && flows.words[base + FlowWord.REPLY_DESTINATION] === address) ||
+        ((status & LOCAL_END) !== 0 && flows.words[base + FlowWord.DESTINATION] === address);
+      if (isTaken) flows.remove(flow as FlowId);
+    }
+  }
+
   private dropNeighbours(interfaceIndex: number): void {
     for (const neighbour of this.neighbours.indexes()) {
       if (this.neighbours.interfaceOf[neighbour] !== interfaceIndex) continue;
       for (let slot = this.neighbours.takeParked(neighbour); slot >= 0; slot = this.neighbours.takeParked(neighbour)) {
+        this.counters.stops[Stop.NEIGHBOUR_UNREACHABLE]++;
         this.arena.release(slot);
       }
     }

@@ -43,10 +43,11 @@ function trackKnown(router: Router, frame: Frame): number {
   const flow = (frame.reference >> 1) as FlowId;
   const direction = frame.reference & 1;
   const verdict = router.tracker.update(router.memory, frame, flow, direction, router.now);
-  if (verdict !== CONTINUE) {
+  if (verdict === TRACK_REOPEN) {
     frame.reference = -1;
-    return verdict === TRACK_REOPEN ? admit(router, frame) : admitInvalid(router, frame);
+    return admit(router, frame);
   }
+  if (verdict !== CONTINUE) return admitInvalid(router, frame);
   countPacket(router.flows.words, frame, flow, direction);
   return judge(router, frame, flow, direction);
 }
@@ -64,8 +65,10 @@ function judge(router: Router, frame: Frame, flow: FlowId, direction: number): n
   const admission = admissionOf(status, direction);
   frame.state = admission === ADMITTED_NEW ? NEW : ESTABLISHED;
   if ((status & admission) === 0) {
+    const { reference } = frame;
     const stop = readmit(router, frame, flow, direction, admission);
-    if (stop !== CONTINUE) return stop;
+    // Another reference: the flow was over and the packet has opened one of its own, which knows the way already.
+    if (stop !== CONTINUE || frame.reference !== reference) return stop;
   }
   if ((status & LOCAL) !== 0) return deliver(router, frame);
   const route = words[base + ROUTE + direction];

@@ -16,6 +16,9 @@ import { HashIndex } from "../conntrack/hash_index.ts";
 import { invertPorts, sourceIdent, withSourceIdent } from "../conntrack/tuple.ts";
 import { Protocol } from "../packet/ipv4.ts";
 
+/** Flows of one source and port that the index of sources holds: any of them tells the port. */
+const REMEMBERED_PER_SOURCE = 8;
+
 /** Tries of the first round of a search; a round shorter than `LEAST_TRIES` ends it. */
 const MAX_TRIES = 128;
 const LEAST_TRIES = 16;
@@ -65,9 +68,10 @@ export class SourceNat {
     const status = words[base + FlowWord.STATUS];
     if ((status & FlowFlag.SOURCE_NAT) === 0) return;
     if (sourceIdent(words[base + FlowWord.PORTS]) === this.boundIdent(base)) return;
-    if (this.sources.size >= this.sourcesLimit) return;
+    const hash = this.sourceHash(base);
+    if (this.sources.size >= this.sourcesLimit || this.sources.count(hash) >= REMEMBERED_PER_SOURCE) return;
     words[base + FlowWord.STATUS] = status | FlowFlag.SOURCE_INDEXED;
-    this.sources.insert(this.sourceHash(base), flow);
+    this.sources.insert(hash, flow);
   }
 
   /** To be called for every flow that is removed. */

@@ -6,9 +6,11 @@
  * parked (RFC 1122 2.3.2.2), then FAILED; REACHABLE lasts `REACHABLE_MS`, then STALE; a STALE one that is used is
  * asked again, unicast, in state PROBE, while it goes on being used. A packet for a FAILED one starts over.
  *
- * Limits: `capacity` neighbours; the one that has been of least use gives way when it is needed (`generation` rises,
- * since flows may hold its index). Each parks at most `PARKED_LIMIT` frames, all together at most `parkedLimit`.
- * Invariant: `parkedTotal` is the number of frames in all queues.
+ * Limits: `capacity` neighbours, at most half of them unresolved (INCOMPLETE or FAILED), so that who scans a subnet
+ * takes nobody's place. Where room is needed a FAILED or STALE one gives way (`generation` rises, since flows may hold
+ * its index), never one that is in use; the search for it is bounded. Each parks at most `PARKED_LIMIT` frames, all
+ * together at most `parkedLimit`.
+ * Invariants: `parkedTotal` is the number of frames in all queues, `unresolved` that of neighbours without an answer.
  */
 import { HashIndex } from "../conntrack/hash_index.ts";
 import type { Frame } from "../packet/frame.ts";
@@ -21,6 +23,8 @@ export const MAX_PROBES = 3;
 /** How long a STALE or FAILED neighbour that nobody uses is kept. */
 export const FORGET_MS = 60_000;
 export const PARKED_LIMIT = 64;
+/** Neighbours looked at in one search for one that may give way. */
+const SEARCHED = 64;
 
 /** What `tick` asks its caller to do. */
 export interface NeighbourEvents {
@@ -55,7 +59,11 @@ export class Neighbours {
   private readonly seed: number;
   private readonly frames: readonly Frame[];
   private readonly parkedLimit: number;
+  private readonly free: Int32Array;
+  private freeCount = 0;
   private highWater = 0;
+  private unresolved = 0;
+  private hand = 0;
 
   constructor(capacity: number, frames: readonly Frame[], parkedLimit: number, seed: number) {
     this.capacity = capacity;
@@ -75,6 +83,7 @@ export class Neighbours {
     this.parkedFirst = new Int32Array(capacity).fill(-1);
     this.parkedLast = new Int32Array(capacity).fill(-1);
     this.parkedCount = new Int32Array(capacity);
+    this.free = new Int32Array(capacity);
     this.index = new HashIndex(new Int32Array(HashIndex.slotsFor(capacity) * 2));
   }
 
@@ -89,12 +98,13 @@ export class Neighbours {
     }
   }
 
-  /** Finds the neighbour or makes one, not yet asked for; -1 when the table is full of neighbours in use. */
+  /** Finds the neighbour or makes one, not yet asked for; -1 when no room is left for it. */
   obtain(interfaceIndex: number, address: number, now: number): number {
     const known = this.find(interfaceIndex, address);
     if (known >= 0) return known;
-    const neighbour = this.vacancy(now);
+    const neighbour = this.vacancy();
     if (neighbour < 0) return -1;
+    this.unresolved++;
     this.interfaceOf[neighbour] = interfaceIndex;
     this.address[neighbour] = address;
     this.state[neighbour] = NeighbourState.FAILED;
@@ -118,6 +128,7 @@ export class Neighbours {
     if (this.macHigh[neighbour] !== macHigh || this.macLow[neighbour] !== macLow) this.portGeneration[neighbour] = -1;
     this.macHigh[neighbour] = macHigh;
     this.macLow[neighbour] = macLow;
+    if (!this.isUsable(neighbour)) this.unresolved--;
     this.state[neighbour] = NeighbourState.REACHABLE;
     this.deadline[neighbour] = (now + REACHABLE_MS) | 0;
     this.probes[neighbour] = 0;
@@ -193,6 +204,7 @@ export class Neighbours {
   }
 
   private fail(neighbour: number, now: number, events: NeighbourEvents): void {
+    if (this.isUsable(neighbour)) this.unresolved++;
     this.state[neighbour] = NeighbourState.FAILED;
     this.deadline[neighbour] = (now + FORGET_MS) | 0;
     events.unreachable(neighbour);
@@ -217,31 +229,33 @@ export class Neighbours {
 
   private forget(neighbour: number): void {
     this.index.remove(this.hash(this.interfaceOf[neighbour], this.address[neighbour]), neighbour);
+    if (!this.isUsable(neighbour)) this.unresolved--;
     this.state[neighbour] = NeighbourState.FREE;
+    this.free[this.freeCount++] = neighbour;
     this.generation = (this.generation + 1) | 0;
     this.size--;
   }
 
-  /** A free index: never used, or given up by the neighbour that has been of least use. */
-  private vacancy(now: number): number {
-    if (this.size < this.capacity) {
-      if (this.highWater < this.capacity) return this.highWater++;
-      return this.state.indexOf(NeighbourState.FREE);
+  /** A free index: given back, never used, or given up by a neighbour that is of no use now. */
+  private vacancy(): number {
+    const isCrowded = this.unresolved >= this.capacity >>> 1 && this.capacity > 1;
+    if (isCrowded) {
+      if (!this.evict(NeighbourState.FAILED)) return -1;
+    } else if (this.size === this.capacity) {
+      if (!this.evict(NeighbourState.FAILED) && !this.evict(NeighbourState.STALE)) return -1;
     }
-    let victim = -1;
-    for (let neighbour = 0; neighbour < this.capacity; neighbour++) {
-      if (this.parkedCount[neighbour] > 0 || this.state[neighbour] === NeighbourState.INCOMPLETE) continue;
-      if (victim < 0 || this.worth(neighbour, now) < this.worth(victim, now)) victim = neighbour;
-    }
-    if (victim >= 0) this.forget(victim);
-    return victim;
+    return this.freeCount > 0 ? this.free[--this.freeCount] : this.highWater++;
   }
 
-  /** FAILED before STALE before the rest; among equals the one that would be forgotten first. */
-  private worth(neighbour: number, now: number): number {
-    const state = this.state[neighbour];
-    const rank = state === NeighbourState.FAILED ? 0 : state === NeighbourState.STALE ? 1 : 2;
-    return rank * 0x40000000 + ((this.deadline[neighbour] - now) | 0);
+  /** Forgets the next neighbour of a state behind the clock hand, if there is one near. */
+  private evict(state: number): boolean {
+    for (let left = Math.min(SEARCHED, this.highWater); left > 0; left--) {
+      this.hand = this.hand + 1 < this.highWater ? this.hand + 1 : 0;
+      if (this.state[this.hand] !== state || this.parkedCount[this.hand] > 0 || this.used[this.hand] !== 0) continue;
+      this.forget(this.hand);
+      return true;
+    }
+    return false;
   }
 
   private hash(interfaceIndex: number, address: number): number {
