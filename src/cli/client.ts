@@ -1,7 +1,7 @@
 /** Asks the router that runs: one HTTP request over its unix socket. */
 import { type IncomingMessage, request } from "node:http";
 import { createInterface } from "node:readline";
-import { DEFAULT_SOCKET } from "../control/configuration/configuration.ts";
+import { DEFAULT_SOCKET } from "../control/default_socket.ts";
 import { ExitCode, type SystemError, TapirError } from "../control/errors.ts";
 
 /** Seconds that an answer may take. */

@@ -4,9 +4,7 @@ import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { Argument, Command, CommanderError, InvalidArgumentError } from "commander";
 import type { Attached } from "../control/attach.ts";
-import { formatError, loadConfiguration } from "../control/configuration/configuration.ts";
 import { ExitCode, TapirError } from "../control/errors.ts";
-import { run } from "../control/run.ts";
 import { packageRoot } from "../io/package_root.ts";
 import { ask, socketPath } from "./client.ts";
 import { type ConntrackOptions, conntrack } from "./conntrack.ts";
@@ -54,13 +52,17 @@ function addRun(program: Command): void {
     .description("run a router in the foreground; SIGTERM and SIGINT end it and remove what it made, SIGHUP re-reads")
     .requiredOption("-f, --file <path>", "the configuration")
     .option("--socket <path>", "the API's socket, in place of the configuration's")
-    .action(({ file, socket }: { file: string; socket?: string }) => run(file, socket ?? process.env.TAPIR_SOCKET));
+    .action(async ({ file, socket }: { file: string; socket?: string }) => {
+      const { run } = await import("../control/run.ts");
+      await run(file, socket ?? process.env.TAPIR_SOCKET);
+    });
   program
     .command("check")
     .description("validate a configuration")
     .requiredOption("-f, --file <path>", "the configuration")
     .option("-j, --json", "print the configuration as JSON, or what is wrong with it")
-    .action(({ file, json }: { file: string; json?: boolean }) => {
+    .action(async ({ file, json }: { file: string; json?: boolean }) => {
+      const { formatError, loadConfiguration } = await import("../control/configuration/configuration.ts");
       const { configuration, errors } = loadConfiguration(file);
       if (json === true) print(JSON.stringify(configuration ?? { errors }, null, 2));
       else if (configuration !== undefined) print(`${file} is valid`);

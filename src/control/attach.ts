@@ -46,7 +46,8 @@ export async function attach(router: RunningRouter, request: AttachRequest): Pro
     address ??= freeAddress(router, network);
     const place = netns === undefined ? { pid } : { netns };
     const port = { ...place, ifname, address, defaultRoute: request.defaultRoute ?? true };
-    Object.assign(target.ports, { [name]: port });
+    // Not by assignment: "__proto__" is a name like any other, and the configuration's checks are to see it.
+    Object.defineProperty(target.ports, name, { value: port, enumerable: true, configurable: true, writable: true });
     return configuration;
   });
   const gateway = interfaceOf(router, network).address;

@@ -32,38 +32,39 @@ export async function run(file: string, socket: string | undefined): Promise<voi
   for (const signal of ["SIGTERM", "SIGINT"] as const) process.on(signal, finish);
   await place.take();
   let router: RunningRouter | undefined;
+  // Before the start: a SIGHUP that comes while the devices are made must not end the process.
+  const reload = (): void => {
+    if (router !== undefined) reread(file, router, log);
+  };
   try {
+    process.on("SIGHUP", reload);
     router = await RunningRouter.start(configuration, {
       log: (level, message) => log[level](message),
       died: (reason) => giveUp(new TapirError(`the dataplane has ended by itself (${reason})`)),
     });
     const server = createApi(router);
     await place.listen(server);
-    const reload = reloader(file, router, log);
-    process.on("SIGHUP", reload);
     log.info(`ready: ${router.resolved.plan.ports.length} ports, socket ${place.path}`);
     notifyReady();
     await ended.finally(() => {
-      process.off("SIGHUP", reload);
       server.close();
       server.closeAllConnections();
     });
   } finally {
+    process.off("SIGHUP", reload);
     await router?.stop();
     place.release();
   }
 }
 
 /** SIGHUP: reads the file again; what is wrong with it is logged, and the old configuration stays in force. */
-function reloader(file: string, router: RunningRouter, log: Log): () => void {
-  return () => {
-    router
-      .change(() => readConfiguration(file))
-      .then(
-        () => log.info(`ready: ${file} has been read again`),
-        (error: Error) => log.error(`${error.message}; the former configuration stays in force`),
-      );
-  };
+function reread(file: string, router: RunningRouter, log: Log): void {
+  router
+    .change(() => readConfiguration(file))
+    .then(
+      () => log.info(`ready: ${file} has been read again`),
+      (error: Error) => log.error(`${error.message}; the former configuration stays in force`),
+    );
 }
 
 /** Tells systemd, where it is asked for (sd_notify(3)). Node has no datagram unix sockets: systemd's tool sends it. */

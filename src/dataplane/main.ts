@@ -12,6 +12,7 @@ import type { FrameIo } from "../io/port.ts";
 import { Arena, SLOT_BYTES } from "../packet/arena.ts";
 import { BURST_FRAMES, Loop } from "./loop.ts";
 import type { Notice, Reply, Request } from "./messages.ts";
+import type { PortPlan } from "./plan.ts";
 import { Router } from "./router.ts";
 import { show } from "./show.ts";
 
@@ -82,6 +83,7 @@ class Dataplane {
       else this.loop.turn();
       if (this.state[EngineState.PORT_ERRORS] !== 0) this.reportPortErrors();
       if (this.state[EngineState.CONTROL_READY] !== 0) this.serve();
+      if (this.channel.isWaiting) this.channel.flush();
     }
     this.engine.close();
   }
@@ -121,14 +123,12 @@ class Dataplane {
       case "apply":
         return router.apply(request.plan);
       case "add-port":
-        router.addPort(request.port);
-        this.engine.addPort(
-          request.port.index,
-          descriptors[0],
+        return this.addPort(
+          router,
+          request.port,
           request.kind === "tap" ? PortKind.TAP : PortKind.PACKET,
+          descriptors[0],
         );
-        this.portDescriptors.set(request.port.index, descriptors[0]);
-        return undefined;
       case "remove-port":
         return this.removePort(router, request.port);
       case "show":
@@ -156,6 +156,17 @@ class Dataplane {
     });
     for (const descriptor of descriptors) closeSync(descriptor);
     this.loop = new Loop(this.router, clock);
+  }
+
+  private addPort(router: Router, port: PortPlan, kind: PortKind, descriptor: number): void {
+    router.addPort(port);
+    try {
+      this.engine.addPort(port.index, descriptor, kind);
+    } catch (error) {
+      router.removePort(port.index);
+      throw error;
+    }
+    this.portDescriptors.set(port.index, descriptor);
   }
 
   private removePort(router: Router, port: number): void {

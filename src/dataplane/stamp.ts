@@ -10,5 +10,7 @@ export function stamp(router: Router, frame: Frame): void {
   const egress = router.interfaces[frame.egressInterface] as Interface;
   const neighbour = frame.neighbour;
   setMacs(memory, frame.at, neighbours.macHigh[neighbour], neighbours.macLow[neighbour], egress.macHigh, egress.macLow);
+  // Padding of the ingress link stays there.
+  router.arena.slotLength[frame.slot] = frame.end - frame.at;
   if (frame.own === 0) decrementTtl(memory, frame.ip);
 }

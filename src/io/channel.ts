@@ -47,6 +47,11 @@ export class Channel {
     this.flush();
   }
 
+  /** Whether messages wait for the peer to read. */
+  get isWaiting(): boolean {
+    return this.queue.length > 0;
+  }
+
   /** Sends what waits; true when nothing waits any more. */
   flush(): boolean {
     for (let next = this.queue[0]; next !== undefined; next = this.queue[0]) {

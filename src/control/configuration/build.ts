@@ -2,7 +2,9 @@
  * From a configuration of the right shape to the plan, checking on the way what a schema cannot say. Everything that
  * is wrong is reported, with its path; the plan is of use only if nothing was.
  */
+
 import type { LimitsPlan, RouterPlan } from "../../dataplane/plan.ts";
+import { DEFAULT_SOCKET } from "../default_socket.ts";
 import { InterfaceBuilder } from "./build_interfaces.ts";
 import { buildMasquerade, buildRoutes } from "./build_routes.ts";
 import { buildChain, type RuleIndexes } from "./build_rules.ts";
@@ -10,13 +12,7 @@ import type { DevicePlan } from "./devices.ts";
 import type { Report } from "./errors.ts";
 import { Indexes, interfaceKey, MOST_INTERFACES, MOST_PORTS, portKey } from "./indexes.ts";
 import { collectNames } from "./names.ts";
-import {
-  type Configuration,
-  DEFAULT_AGEING_SECONDS,
-  DEFAULT_LIMITS,
-  DEFAULT_SOCKET,
-  LONGEST_SOCKET_PATH,
-} from "./schema.ts";
+import { type Configuration, DEFAULT_AGEING_SECONDS, DEFAULT_LIMITS, LONGEST_SOCKET_PATH } from "./schema.ts";
 
 /** A configuration with all names resolved: what the dataplane is told, and what the control process does. */
 export interface ResolvedPlan {

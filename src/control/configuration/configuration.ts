@@ -13,7 +13,6 @@ export type { ResolvedPlan } from "./build.ts";
 export type { DevicePlan } from "./devices.ts";
 export { type ConfigurationError, formatError } from "./errors.ts";
 export type { Configuration, PortConfiguration } from "./schema.ts";
-export { DEFAULT_SOCKET } from "./schema.ts";
 
 export type ConfigurationResult =
   | { configuration: Configuration; errors?: undefined }

@@ -5,11 +5,12 @@
  *
  * `title` says what a value is, in words that fit "expected ..., not ...".
  */
+
 import { type Static, Type } from "typebox";
+import { DEFAULT_SOCKET } from "../default_socket.ts";
 import { address, CLOSED, integer, named, prefix } from "./schema_parts.ts";
 import { chain } from "./schema_rules.ts";
 
-export const DEFAULT_SOCKET = "/run/tapir/tapir.sock";
 export const DEFAULT_MTU = 1500;
 export const DEFAULT_IFNAME = "eth0";
 export const DEFAULT_AGEING_SECONDS = 300;
