@@ -1,0 +1,91 @@
+/** Runs scenarios through the kernel and through Tapir, and compares what came of each step. */
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { exec, hasCommand, requireSystem } from "../netns.ts";
+import { type Hosts, hostsOf } from "./hosts.ts";
+import { type Outcome, Player } from "./player.ts";
+import { restartIds, type Step } from "./talk.ts";
+import { canPublish, kernelWorld, tapirWorld, type WorldOptions } from "./worlds.ts";
+
+/** A difference that is meant: the lines that only one world has, word for word. */
+export interface Departure {
+  reason: string;
+  kernel: readonly string[];
+  tapir: readonly string[];
+}
+
+export interface Scenario {
+  name: string;
+  steps: (hosts: Hosts) => Step[];
+  departure?: (hosts: Hosts) => Departure;
+  /** A difference that is an error of Tapir's, in words; the scenario must fail until it is gone. */
+  defect?: string;
+}
+
+export interface SuiteOptions extends WorldOptions {
+  /** What Tapir must be able to do; without it the scenarios are skipped by name. */
+  needs?: "publish";
+}
+
+const canRun = requireSystem(["iptables", "conntrack", "ethtool"], "the kernel and Tapir side by side");
+
+/** One processor for what this process sends: the kernel works off its frames in their order. */
+function stayOnOneProcessor(): void {
+  if (hasCommand("taskset")) exec(undefined, "taskset", ["-cp", "0", String(process.pid)]);
+}
+
+export function differential(title: string, options: SuiteOptions, scenarios: readonly Scenario[]): void {
+  const canDo = canRun && (options.needs !== "publish" || canPublish());
+  if (canRun && !canDo) process.stderr.write(`SKIPPED ${title}: this Tapir does not publish ports\n`);
+  describe.skipIf(!canDo)(title, () => {
+    const players: Player[] = [];
+    beforeAll(async () => {
+      stayOnOneProcessor();
+      for (const make of [kernelWorld, tapirWorld]) players.push(new Player(await make(options)));
+    });
+    afterAll(() => {
+      for (const player of players) player.close();
+    });
+    scenarios.forEach((scenario, number) => {
+      const test = scenario.defect === undefined ? it : it.fails;
+      test(scenario.name, async () => {
+        const hosts = hostsOf(number);
+        const outcomes: Outcome[][] = [];
+        restartIds(1);
+        const steps = scenario.steps(hosts);
+        for (const player of players) {
+          restartIds(1000);
+          outcomes.push(await player.play(hosts, steps));
+        }
+        const said = steps.map(({ reaches }, index) => reaches ?? outcomes[0][index].reached);
+        judge(scenario.name, said, scenario.departure?.(hosts), outcomes[0], outcomes[1]);
+      });
+    });
+  });
+}
+
+function judge(
+  name: string,
+  said: string[],
+  departure: Departure | undefined,
+  kernel: Outcome[],
+  tapir: Outcome[],
+): void {
+  const script = (outcomes: Outcome[]) =>
+    outcomes.flatMap(({ step, lines }) => [step, ...lines.map((each) => `  ${each}`)]);
+  if (process.env.TAPIR_SHOW === "1") process.stderr.write(`${[name, ...script(kernel)].join("\n")}\n`);
+  const reached = kernel.map((outcome) => outcome.reached);
+  expect(reached, "whom each step reaches in the kernel's world").toEqual(said);
+  if (departure === undefined) {
+    expect(script(tapir), "Tapir, compared with the kernel").toEqual(script(kernel));
+    return;
+  }
+  const { reason, ...expected } = departure;
+  expect({ kernel: only(kernel, tapir), tapir: only(tapir, kernel) }, reason).toEqual(expected);
+}
+
+/** The lines of one world's steps that the same steps of the other do not have, each with its step's number. */
+function only(mine: Outcome[], theirs: Outcome[]): string[] {
+  return mine.flatMap(({ lines }, index) =>
+    lines.filter((line) => !theirs[index].lines.includes(line)).map((line) => `${index + 1}: ${line}`),
+  );
+}
