@@ -8,7 +8,7 @@
 import { pathToFileURL } from "node:url";
 import { FlowTable } from "../src/conntrack/flow_table.ts";
 import { Loop } from "../src/dataplane/loop.ts";
-import type { RouterPlan } from "../src/dataplane/plan.ts";
+import { DEFAULT_CONNTRACK, type RouterPlan } from "../src/dataplane/plan.ts";
 import { Router } from "../src/dataplane/router.ts";
 import { Action, StateBit } from "../src/filter/rule.ts";
 import { native } from "../src/io/native.ts";
@@ -64,7 +64,9 @@ function plan(): RouterPlan {
       { index: 1, name: "wan", interface: 1 },
     ],
     routes: [{ to: { address: 0, length: 0 }, interface: 1, via: SERVER }],
-    masquerade: [lab],
+    sourceNat: [lab],
+    publish: [],
+    conntrack: { ...DEFAULT_CONNTRACK },
     forward: { policy: Action.DROP, rules: [out, back] },
     input: { policy: Action.ACCEPT, rules: [] },
     macAgeingSeconds: 300,

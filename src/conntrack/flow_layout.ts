@@ -82,6 +82,12 @@ export const FlowFlag = {
   ADMITTED_NEW: 1 << 23,
   ADMITTED_ORIGINAL: 1 << 24,
   ADMITTED_REPLY: 1 << 25,
+  /** Holds a reference on the endpoint-independent mapping of its source. */
+  SOURCE_MAPPED: 1 << 26,
+  /** Came in through the endpoint-independent mapping of its destination, and holds a reference on it. */
+  DESTINATION_MAPPED: 1 << 27,
+  /** Counts against the limit of its inside address. */
+  HOST_COUNTED: 1 << 28,
 } as const;
 
 export const ANY_NAT = FlowFlag.SOURCE_NAT | FlowFlag.DESTINATION_NAT;

@@ -159,10 +159,10 @@ export class FlowTable {
   }
 
   /**
-   * Ends one flow that is over or not assured among those next to where `hash` would go (Linux's early drop); false
-   * when there is none. The one that was used least lately goes.
+   * Ends one flow that is over or, where live ones may be ended, not assured, among those next to where `hash` would go
+   * (Linux's early drop); false when there is none. The one that was used least lately goes.
    */
-  evict(hash: number, now: number): boolean {
+  evict(hash: number, now: number, mayEndLive: boolean): boolean {
     const { slots, mask } = this.index;
     let victim = -1;
     let least = 0x7fffffff;
@@ -171,7 +171,7 @@ export class FlowTable {
       if (stored === 0) continue;
       const base = ((stored - 1) >> 1) << FLOW_SHIFT;
       const left = (this.words[base + FLOW_WORD_DEADLINE] - now) | 0;
-      const isSpared = left > 0 && (this.words[base + FLOW_WORD_STATUS] & ASSURED) !== 0;
+      const isSpared = left > 0 && (!mayEndLive || (this.words[base + FLOW_WORD_STATUS] & ASSURED) !== 0);
       if (isSpared || left >= least) continue;
       victim = (stored - 1) >> 1;
       least = left;

@@ -55,15 +55,19 @@ export class TcpTracker {
   private readonly table: FlowTable;
   private readonly words: Int32Array;
   private readonly milliseconds: Int32Array;
-  private readonly isLiberal: boolean;
-  private readonly isLoose: boolean;
-  private readonly maxRetransmissions: number;
+  private isLiberal = false;
+  private isLoose = true;
+  private maxRetransmissions = 3;
 
   /** `milliseconds` by `TcpState` and `TimeoutIndex`. */
   constructor(table: FlowTable, milliseconds: Int32Array, options: TcpOptions) {
     this.table = table;
     this.words = table.words;
     this.milliseconds = milliseconds;
+    this.configure(options);
+  }
+
+  configure(options: TcpOptions): void {
     this.isLiberal = options.liberal;
     this.isLoose = options.loose;
     this.maxRetransmissions = options.maxRetransmissions ?? 3;

@@ -51,6 +51,12 @@ export class Tracker {
     this.tcp = new TcpTracker(table, timeouts.milliseconds, options);
   }
 
+  /** Takes other options and timeouts; the deadlines of flows change with their next packet. */
+  configure(timeouts: Timeouts, options: TcpOptions): void {
+    this.milliseconds.set(timeouts.milliseconds);
+    this.tcp.configure(options);
+  }
+
   /** Whether a packet of no known flow may open one, by its flags or type alone: CONTINUE or INVALID_STATE. */
   mayOpen(memory: DataView, frame: Frame): number {
     if (frame.protocol === PROTOCOL_TCP) return this.tcp.mayOpen(memory, frame);

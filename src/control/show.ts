@@ -79,7 +79,7 @@ function chain(router: RunningRouter, shown: Chain, counted: RuleCounters): obje
 
 export async function showNat(router: RunningRouter): Promise<object[]> {
   const { plan } = router.resolved;
-  return plan.masquerade.map((rule) => {
+  return plan.sourceNat.map((rule) => {
     const out = plan.interfaces.find((each) => each.index === rule.out);
     return {
       kind: "masquerade",

@@ -9,31 +9,70 @@ import type { FlowId } from "../conntrack/flow_table.ts";
 import { invertPorts } from "../conntrack/tuple.ts";
 import type { CompiledChain } from "../filter/compiled_chain.ts";
 import { Action, StateBit } from "../filter/rule.ts";
-import { prepareTranslation } from "../nat/translate.ts";
+import type { Mappings } from "../nat/mappings.ts";
+import type { Published, SourceChoice } from "../nat/rules.ts";
 import type { Frame } from "../packet/frame.ts";
 import { isError } from "../packet/icmp.ts";
 import { Protocol } from "../packet/ipv4.ts";
 import { Stop } from "../packet/stop_reasons.ts";
-import { Counter } from "./counters.ts";
 import type { Interface } from "./interfaces.ts";
 import { limits } from "./limits.ts";
 import { deliver } from "./local.ts";
+import { openFlow, routeWord } from "./open_flow.ts";
 import type { Router } from "./router.ts";
 import { type Route, RouteKind } from "./routes.ts";
-import { countPacket } from "./track.ts";
+
+/** DESTINATION_NAT alone of these: the flow came to a published port. */
+const PUBLISHED_BITS = FlowFlag.DESTINATION_NAT | FlowFlag.DESTINATION_MAPPED;
 
 /** A packet that belongs to no flow: opens one, or is invalid. */
 export function admit(router: Router, frame: Frame): number {
   if (router.tracker.mayOpen(router.memory, frame) !== Stop.CONTINUE) return admitInvalid(router, frame);
   if (isOwnOrBroadcast(router, frame.source)) return Stop.MARTIAN_SOURCE;
   frame.state = StateBit.NEW;
+  const published = router.nat.publishedAt(frame.protocol, frame.destination, frame.ports & 0xffff);
+  if (published !== undefined) return admitPublished(router, frame, published);
   const route = router.routes.lookup(frame.destination);
-  if (route !== undefined && route.kind === RouteKind.LOCAL) return admitLocal(router, frame);
-  const stop = forwardAlong(router, frame, route, frame.destination, frame.ports & 0xffff);
+  if (route !== undefined && route.kind === RouteKind.LOCAL) {
+    const mapping = router.sourceNat.mappingOf(frame.protocol, frame.destination, frame.ports & 0xffff);
+    return mapping < 0 ? admitLocal(router, frame) : admitMapped(router, frame, mapping, route.interface);
+  }
+  const stop = forwardAlong(router, frame, route, frame.destination, frame.ports & 0xffff, false);
   if (stop !== Stop.CONTINUE) return stop;
-  const egress = router.interfaces[frame.egressInterface] as Interface;
-  const isMasqueraded = router.isMasqueraded(frame.source, frame.egressInterface);
-  return open(router, frame, isMasqueraded ? egress.address : frame.source, 0);
+  const choice = router.nat.sourceChoice(frame.source, frame.egressInterface);
+  return openFlow(router, frame, frame.destination, frame.ports, choice, 0);
+}
+
+/** To a published port: destination NAT, then FORWARD. What comes from inside leaves with the published address. */
+function admitPublished(router: Router, frame: Frame, published: Published): number {
+  const port = published.portFor(frame.ports & 0xffff);
+  const stop = forwardAlong(router, frame, router.routes.lookup(published.to), published.to, port, true);
+  if (stop !== Stop.CONTINUE) return stop;
+  const choice = publishedSource(router, frame, published);
+  return openFlow(router, frame, published.to, (frame.ports & 0xffff0000) | port, choice, FlowFlag.DESTINATION_NAT);
+}
+
+function publishedSource(router: Router, frame: Frame, published: Published): SourceChoice | undefined {
+  const ingress = router.interfaces[frame.ingressInterface] as Interface;
+  return ingress.isNetwork ? published.hairpin : router.nat.sourceChoice(frame.source, frame.egressInterface);
+}
+
+/**
+ * To the outside end of an endpoint-independent mapping: filtering is endpoint-independent too (RFC 4787 REQ-8), as
+ * far as the rules accept RELATED packets. From inside it hairpins, with the sender's own outside end as its source
+ * (RFC 4787 REQ-9). `outside` is the interface that has the address.
+ */
+function admitMapped(router: Router, frame: Frame, mapping: number, outside: number): number {
+  const mappings = router.sourceNat.mappings as Mappings;
+  const inside = mappings.insideOf(mapping);
+  const port = mappings.insidePortOf(mapping);
+  frame.state = StateBit.RELATED;
+  const stop = forwardAlong(router, frame, router.routes.lookup(inside), inside, port, false);
+  if (stop !== Stop.CONTINUE) return stop;
+  const ingress = router.interfaces[frame.ingressInterface] as Interface;
+  const choice = ingress.isNetwork ? router.nat.sourceChoice(frame.source, outside) : undefined;
+  const flags = FlowFlag.DESTINATION_NAT | FlowFlag.DESTINATION_MAPPED;
+  return openFlow(router, frame, inside, (frame.ports & 0xffff0000) | port, choice, flags);
 }
 
 /** The router's own addresses and broadcasts are nobody else's to send from (RFC 1812 5.3.7). */
@@ -48,47 +87,8 @@ function admitLocal(router: Router, frame: Frame): number {
   if (stop !== Stop.CONTINUE) return stop;
   frame.egressInterface = 0;
   frame.neighbour = 0;
-  const opened = open(router, frame, frame.source, FlowFlag.LOCAL);
+  const opened = openFlow(router, frame, frame.destination, frame.ports, undefined, FlowFlag.LOCAL);
   return opened === Stop.CONTINUE ? deliver(router, frame) : opened;
-}
-
-/** Makes the flow of an admitted packet. `source` is the address that it leaves with. */
-function open(router: Router, frame: Frame, source: number, flags: number): number {
-  const { flows, sourceNat } = router;
-  let flow = flows.allocate();
-  if (flow < 0 && flows.evict(frame.hash, router.now)) {
-    router.count(Counter.flowsEvicted);
-    flow = flows.allocate();
-  }
-  if (flow < 0) {
-    router.count(Counter.flowsTableFull);
-    return Stop.FLOW_TABLE_FULL;
-  }
-  const words = flows.words;
-  const base = flow << FLOW_SHIFT;
-  words[base + FlowWord.SOURCE] = frame.source;
-  words[base + FlowWord.DESTINATION] = frame.destination;
-  words[base + FlowWord.PORTS] = frame.ports;
-  words[base + FlowWord.STATUS] = frame.protocol | flags | FlowFlag.ADMITTED_NEW;
-  words[base + FlowWord.CREATED] = router.now;
-  words[base + FlowWord.GENERATION] = router.generation;
-  words[base + FlowWord.ROUTE] = routeWord(frame);
-  if (router.tracker.open(router.memory, frame, flow, router.now) !== Stop.CONTINUE) {
-    flows.abandon(flow);
-    return admitInvalid(router, frame);
-  }
-  if (!sourceNat.bind(flow, frame.protocol, source, router.now)) {
-    flows.abandon(flow);
-    router.count(Counter.natExhausted);
-    return Stop.NAT_PORTS_EXHAUSTED;
-  }
-  prepareTranslation(flows, flow);
-  flows.insert(flow);
-  sourceNat.remember(flow);
-  router.count(Counter.flowsCreated);
-  frame.reference = flow << 1;
-  countPacket(words, frame, flow, 0);
-  return Stop.CONTINUE;
 }
 
 /**
@@ -100,6 +100,7 @@ export function readmit(router: Router, frame: Frame, flow: FlowId, direction: n
   const base = flow << FLOW_SHIFT;
   const status = words[base + FlowWord.STATUS];
   const isLocal = (status & FlowFlag.LOCAL) !== 0;
+  const isPublished = (status & PUBLISHED_BITS) === FlowFlag.DESTINATION_NAT;
   const target = base + (1 - direction) * TUPLE_WORDS;
   const destination = words[target];
   const route = router.routes.lookup(destination);
@@ -109,9 +110,9 @@ export function readmit(router: Router, frame: Frame, flow: FlowId, direction: n
     if (stop !== Stop.CONTINUE) return stop;
   } else {
     const ports = invertPorts(frame.protocol, words[target + 2]);
-    const stop = forwardAlong(router, frame, route, destination, ports & 0xffff);
+    const stop = forwardAlong(router, frame, route, destination, ports & 0xffff, isPublished);
     if (stop !== Stop.CONTINUE) return stop;
-    if (direction === 0 && !isBindingValid(router, frame, words, base)) return startOver(router, frame, flow);
+    if (direction === 0 && !isBindingValid(router, frame, flow)) return startOver(router, frame, flow);
     words[base + FlowWord.ROUTE + direction] = routeWord(frame);
   }
   words[base + FlowWord.STATUS] |= admission;
@@ -120,13 +121,17 @@ export function readmit(router: Router, frame: Frame, flow: FlowId, direction: n
 }
 
 /**
- * A masqueraded flow lives as long as the address that it took is that of its egress; and one that goes out as it came
- * does so only until a rule hides its source.
+ * A flow keeps its binding as long as the rules could have given it that; and one that goes out as it came does so
+ * only until a rule hides its source. Where no rule asks for translation any more, the flow keeps its own.
  */
-function isBindingValid(router: Router, frame: Frame, words: Int32Array, base: number): boolean {
-  if (!router.isMasqueraded(frame.source, frame.egressInterface)) return true;
-  const egress = router.interfaces[frame.egressInterface] as Interface;
-  return words[base + FlowWord.REPLY_DESTINATION] === egress.address;
+function isBindingValid(router: Router, frame: Frame, flow: FlowId): boolean {
+  const words = router.flows.words;
+  const base = flow << FLOW_SHIFT;
+  if ((words[base + FlowWord.STATUS] & FlowFlag.DESTINATION_NAT) !== 0) return true;
+  const choice = router.nat.sourceChoice(frame.source, frame.egressInterface);
+  if (choice === undefined) return true;
+  const hasPort = frame.protocol === Protocol.TCP || frame.protocol === Protocol.UDP;
+  return choice.allows(words[base + FlowWord.REPLY_DESTINATION], router.sourceNat.boundIdent(base), hasPort);
 }
 
 function startOver(router: Router, frame: Frame, flow: FlowId): number {
@@ -151,17 +156,19 @@ export function admitInvalid(router: Router, frame: Frame): number {
   if (isOwnOrBroadcast(router, frame.source)) return Stop.MARTIAN_SOURCE;
   const route = router.routes.lookup(frame.destination);
   if (route === undefined) return Stop.NO_ROUTE;
-  if (route.kind === RouteKind.LOCAL || router.isMasqueraded(frame.source, route.interface)) return reason;
-  return forwardAlong(router, frame, route, frame.destination, frame.ports & 0xffff);
+  if (route.kind === RouteKind.LOCAL || router.nat.sourceChoice(frame.source, route.interface) !== undefined)
+    return reason;
+  if (router.nat.isPublishedSource(frame.protocol, frame.source, frame.ports >>> 16)) return reason;
+  return forwardAlong(router, frame, route, frame.destination, frame.ports & 0xffff, false);
 }
 
 function isTranslated(router: Router, reference: number): boolean {
   return (router.flows.words[((reference >> 1) << FLOW_SHIFT) + FlowWord.STATUS] & ANY_NAT) !== 0;
 }
 
-/** Routes a packet to `destination` and asks FORWARD; sets egress interface and neighbour. */
-export function admitTo(router: Router, frame: Frame, destination: number, destinationPort: number): number {
-  return forwardAlong(router, frame, router.routes.lookup(destination), destination, destinationPort);
+/** Routes an ICMP error to `destination` and asks FORWARD; sets egress interface and neighbour. */
+export function admitTo(router: Router, frame: Frame, destination: number, isPublished: boolean): number {
+  return forwardAlong(router, frame, router.routes.lookup(destination), destination, 0, isPublished);
 }
 
 function forwardAlong(
@@ -170,6 +177,7 @@ function forwardAlong(
   route: Route | undefined,
   destination: number,
   destinationPort: number,
+  isPublished: boolean,
 ): number {
   if (route === undefined) return Stop.NO_ROUTE;
   if (route.kind === RouteKind.BROADCAST) return Stop.DIRECTED_BROADCAST;
@@ -177,7 +185,7 @@ function forwardAlong(
   frame.egressInterface = route.interface;
   const stop = limits(router, frame);
   if (stop !== Stop.CONTINUE) return stop;
-  const verdict = passForward(router, frame, destination, destinationPort);
+  const verdict = passForward(router, frame, destination, destinationPort, isPublished);
   if (verdict !== Stop.CONTINUE) return verdict;
   const { neighbours } = router;
   const before = neighbours.generation;
@@ -186,12 +194,19 @@ function forwardAlong(
   return frame.neighbour < 0 ? Stop.NEIGHBOUR_TABLE_FULL : Stop.CONTINUE;
 }
 
-function passForward(router: Router, frame: Frame, destination: number, destinationPort: number): number {
+/** Explicit rules first, then what is published, then the policy. */
+function passForward(
+  router: Router,
+  frame: Frame,
+  destination: number,
+  destinationPort: number,
+  isPublished: boolean,
+): number {
   const key = router.filterKey;
   key.outInterface = frame.egressInterface;
   key.destination = destination;
   const action = ask(router, router.forward, frame, destinationPort);
-  if (action === Action.ACCEPT) return Stop.CONTINUE;
+  if (action === Action.ACCEPT || (isPublished && frame.rule < 0)) return Stop.CONTINUE;
   return action === Action.REJECT ? Stop.FORWARD_REJECT : Stop.FORWARD_DROP;
 }
 
@@ -222,8 +237,4 @@ function ask(router: Router, chain: CompiledChain, frame: Frame, destinationPort
   frame.rule = rule;
   frame.rejectWith = chain.rejectWithOf(rule);
   return chain.actionOf(rule);
-}
-
-function routeWord(frame: Frame): number {
-  return (frame.egressInterface << 24) | frame.neighbour;
 }

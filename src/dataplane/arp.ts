@@ -13,6 +13,7 @@ import { resumeParked } from "./dispose.ts";
 import type { Interface } from "./interfaces.ts";
 import { FLOOD } from "./next_hop.ts";
 import type { Router } from "./router.ts";
+import { RouteKind } from "./routes.ts";
 
 export function receiveArp(router: Router, frame: Frame): number {
   const { memory } = router;
@@ -22,17 +23,25 @@ export function receiveArp(router: Router, frame: Frame): number {
   const senderHigh = arp.senderMacHigh(memory, at);
   const senderLow = arp.senderMacLow(memory, at);
   const sender = arp.senderAddress(memory, at);
-  if (isGroupMac(senderHigh) || sender === ingress.address) return Stop.ARP_SPOOFED;
+  if (isGroupMac(senderHigh) || isOwn(router, ingress, sender)) return Stop.ARP_SPOOFED;
   const operation = arp.operation(memory, at);
   const isRequest = operation === arp.ArpOperation.REQUEST;
   if (!isRequest && operation !== arp.ArpOperation.REPLY) return Stop.ARP_MALFORMED;
-  const isForRouter = arp.targetAddress(memory, at) === ingress.address;
+  const target = arp.targetAddress(memory, at);
+  const isForRouter = isOwn(router, ingress, target);
   if (sender !== 0 && ingress.holds(sender)) {
     learnNeighbour(router, ingress, sender, senderHigh, senderLow, isRequest && isForRouter);
   }
   if (!isForRouter) return Stop.ARP_NOT_FOR_ROUTER;
-  if (isRequest) sendReply(router, frame, ingress, sender, senderHigh, senderLow);
+  if (isRequest) sendReply(router, frame, ingress, target, sender, senderHigh, senderLow);
   return Stop.LOCAL;
+}
+
+/** The interface's own address, or one that source NAT takes there. */
+function isOwn(router: Router, ingress: Interface, address: number): boolean {
+  if (address === ingress.address) return true;
+  const route = router.routes.lookup(address);
+  return route !== undefined && route.kind === RouteKind.LOCAL && route.interface === ingress.index;
 }
 
 /** Updates a neighbour that is known; makes a new one only of those who ask for the router (RFC 826, merge flag). */
@@ -57,6 +66,7 @@ function sendReply(
   router: Router,
   frame: Frame,
   ingress: Interface,
+  own: number,
   target: number,
   targetHigh: number,
   targetLow: number,
@@ -64,8 +74,8 @@ function sendReply(
   const reply = startArp(router, ingress, targetHigh, targetLow);
   if (reply === undefined) return;
   const at = reply.at + ETHERNET_HEADER_BYTES;
-  const { macHigh, macLow, address } = ingress;
-  arp.write(router.memory, at, arp.ArpOperation.REPLY, macHigh, macLow, address, targetHigh, targetLow, target);
+  const { macHigh, macLow } = ingress;
+  arp.write(router.memory, at, arp.ArpOperation.REPLY, macHigh, macLow, own, targetHigh, targetLow, target);
   reply.egressPort = frame.ingressPort;
   router.post(reply.slot);
   router.count(Counter.arpRepliesSent);

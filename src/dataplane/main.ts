@@ -10,6 +10,7 @@ import { Channel } from "../io/channel.ts";
 import { type Engine, type EngineMemory, EngineState, native, PortCounter, PortKind } from "../io/native.ts";
 import type { FrameIo } from "../io/port.ts";
 import { Arena, SLOT_BYTES } from "../packet/arena.ts";
+import { endFlows } from "./end_flows.ts";
 import { BURST_FRAMES, Loop } from "./loop.ts";
 import type { Notice, Reply, Request } from "./messages.ts";
 import type { PortPlan } from "./plan.ts";
@@ -134,7 +135,7 @@ class Dataplane {
       case "show":
         return show(router, request.table, this.portCounters);
       case "flush-flows":
-        return router.flushFlows();
+        return endFlows(router.flows, () => true);
     }
   }
 

@@ -4,6 +4,7 @@
  * MACs are `aa:bb:cc:dd:ee:ff`. Indexes are chosen by the control process and stay the same for the life of the
  * thing they name.
  */
+import type { TimeoutSeconds } from "../conntrack/timeouts.ts";
 import type { Chain, Prefix } from "../filter/rule.ts";
 
 /** An L3 interface of the router: a network (a bridge with a gateway address) or an uplink (one port, no bridge). */
@@ -34,11 +35,60 @@ export interface RoutePlan {
   via?: number;
 }
 
-/** MASQUERADE: new flows from `from` that leave through `out` take the address of `out`. */
-export interface MasqueradePlan {
+/** First and last of a range of ports (or ICMP identifiers), both included. */
+export interface PortSpan {
+  first: number;
+  last: number;
+}
+
+/** Source NAT of new flows from `from` that leave through `out`. The first rule that matches is taken. */
+export interface SourceNatPlan {
   from: Prefix;
   out: number;
+  /** Addresses that the source may become, first to last; absent: the address of `out` (MASQUERADE). */
+  to?: { first: number; last: number };
+  /** Ports and identifiers that it may take; absent: the original one, else one of its class, as Linux does. */
+  ports?: PortSpan;
+  /** The original port is not kept: each is drawn at random (Linux: --random-fully). */
+  fullyRandom?: boolean;
 }
+
+/** A published port (destination NAT): what is for `ports` of the address of `interface` goes to `to`. */
+export interface PublishPlan {
+  /** TCP or UDP. */
+  protocol: number;
+  /** The uplink whose address it is. */
+  interface: number;
+  ports: PortSpan;
+  to: number;
+  /** Port that the first of `ports` becomes, the others counting from there; absent: the port stays. */
+  toPort?: number;
+}
+
+/** How flows are tracked. */
+export interface ConntrackPlan {
+  /** `linux`: as netfilter does it; `bcp`: RFC 4787, 5382 and 5508 as written. */
+  profile: "linux" | "bcp";
+  /** Changes to the profile's timeouts. */
+  timeouts: Partial<TimeoutSeconds>;
+  /** Whether a TCP flow may be picked up in the middle (nf_conntrack_tcp_loose). */
+  loose: boolean;
+  /** Whether only a RST is judged by the TCP window (nf_conntrack_tcp_be_liberal). */
+  liberal: boolean;
+  /** Retransmissions in a row after which the timeout is limited (nf_conntrack_tcp_max_retrans). */
+  maxRetransmissions: number;
+  /** Translated flows that one inside address may have at once; 0: any number. */
+  flowsPerHost: number;
+}
+
+export const DEFAULT_CONNTRACK: Readonly<ConntrackPlan> = {
+  profile: "linux",
+  timeouts: {},
+  loose: true,
+  liberal: false,
+  maxRetransmissions: 3,
+  flowsPerHost: 0,
+};
 
 export interface LimitsPlan {
   /** Connections (both directions are one). */
@@ -52,7 +102,9 @@ export interface RouterPlan {
   ports: PortPlan[];
   /** Configured routes, the uplinks' default routes included; connected routes follow from the interfaces. */
   routes: RoutePlan[];
-  masquerade: MasqueradePlan[];
+  sourceNat: SourceNatPlan[];
+  publish: PublishPlan[];
+  conntrack: ConntrackPlan;
   forward: Chain;
   input: Chain;
   /** Seconds after which a silent station's MAC is forgotten. */

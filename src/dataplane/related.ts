@@ -22,7 +22,8 @@ export function trackError(router: Router, frame: Frame): number {
   if ((status & FlowFlag.LOCAL) !== 0) return Stop.LOCAL;
   if ((status & ANY_NAT) !== 0 && isUntranslatable(router.memory, frame)) return Stop.ICMP_ERROR_UNRELATED;
   frame.state = StateBit.RELATED;
-  const stop = admitTo(router, frame, translatedDestination(router.flows, frame, flow, direction), 0);
+  const isPublished = (status & FlowFlag.DESTINATION_NAT) !== 0;
+  const stop = admitTo(router, frame, translatedDestination(router.flows, frame, flow, direction), isPublished);
   if (stop === Stop.CONTINUE) frame.reference = reference;
   return stop;
 }

@@ -6,7 +6,7 @@
  * admitted again before its next packet goes on.
  */
 import { MacTable } from "../bridge/mac_table.ts";
-import { FLOW_SHIFT, FlowFlag, FlowWord, HeaderWord } from "../conntrack/flow_layout.ts";
+import { FLOW_SHIFT, FlowFlag, FlowWord } from "../conntrack/flow_layout.ts";
 import { type FlowId, FlowTable } from "../conntrack/flow_table.ts";
 import { Fragments } from "../conntrack/fragments.ts";
 import { Timeouts } from "../conntrack/timeouts.ts";
@@ -14,16 +14,19 @@ import { Tracker } from "../conntrack/tracker.ts";
 import { CompiledChain } from "../filter/compiled_chain.ts";
 import { FilterKey } from "../filter/key.ts";
 import type { FrameIo } from "../io/port.ts";
+import { HostFlows } from "../nat/host_flows.ts";
+import { NatRules } from "../nat/rules.ts";
 import { SourceNat } from "../nat/source_nat.ts";
 import type { Arena } from "../packet/arena.ts";
 import type { Frame } from "../packet/frame.ts";
-import { prefixMask } from "../packet/ipv4_address.ts";
 import { STOP_REASONS, Stop } from "../packet/stop_reasons.ts";
 import { Neighbours } from "../routing/neighbours.ts";
 import { Counter, Counters } from "./counters.ts";
+import { endFlows, endFlowsOf, endRepublished } from "./end_flows.ts";
 import { IcmpLimiter } from "./icmp_limiter.ts";
 import { Interface, PortTable } from "./interfaces.ts";
-import type { LimitsPlan, MasqueradePlan, PortPlan, RouterPlan } from "./plan.ts";
+import type { ConntrackPlan, LimitsPlan, PortPlan, RouterPlan } from "./plan.ts";
+import { natRulesOf, timeoutsOf } from "./plan_nat.ts";
 import { Routes } from "./routes.ts";
 
 export interface RouterOptions {
@@ -46,8 +49,8 @@ export const BURST_LIMIT = 256;
 /** Datagrams that may be put together from fragments at once. */
 const MAX_REASSEMBLIES = 256;
 
-/** Flows whose destination is an address of the router's own. */
-const LOCAL_END = FlowFlag.LOCAL | FlowFlag.DESTINATION_NAT;
+/** Inside addresses that may have translated flows at once, where their number is limited. */
+const MOST_HOSTS = 65_536;
 
 export class Router {
   readonly arena: Arena;
@@ -71,7 +74,11 @@ export class Router {
 
   interfaces: (Interface | undefined)[] = [];
   routes: Routes;
-  masquerade: readonly MasqueradePlan[] = [];
+  nat = new NatRules();
+  isBcp = false;
+  /** Translated flows that one inside address may have; 0: any number. */
+  private flowsPerHost = 0;
+  private readonly hostFlows: HostFlows;
   forward: CompiledChain;
   input: CompiledChain;
   generation = 1;
@@ -99,12 +106,13 @@ export class Router {
     this.neighbours = new Neighbours(limits.neighbours, arena.frames, arena.slotCount >> 1, random());
     const memory = options.flowMemory ?? new ArrayBuffer(FlowTable.bytesFor(limits.flows));
     this.flows = new FlowTable(memory, limits.flows, random());
-    this.tracker = new Tracker(this.flows, new Timeouts(), { liberal: false, loose: true });
+    this.tracker = new Tracker(this.flows, new Timeouts(), plan.conntrack);
     this.sourceNat = new SourceNat(this.flows, random);
     this.fragments = new Fragments(arena, Math.min(MAX_REASSEMBLIES, arena.slotCount >> 3), random());
     this.icmpLimiter = new IcmpLimiter(options.now, random());
-    this.flows.onRemove = (flow) => this.sourceNat.forget(flow);
-    this.routes = new Routes([], []);
+    this.hostFlows = new HostFlows(Math.min(limits.flows, MOST_HOSTS), (address) => this.flows.hash(address, 0, 0, 0));
+    this.flows.onRemove = (flow) => this.flowEnds(flow);
+    this.routes = new Routes([], [], []);
     this.forward = new CompiledChain(plan.forward);
     this.input = new CompiledChain(plan.input);
     this.apply(plan);
@@ -114,9 +122,11 @@ export class Router {
   apply(plan: RouterPlan): void {
     const interfaces: (Interface | undefined)[] = [];
     for (const each of plan.interfaces) interfaces[each.index] = new Interface(each);
-    const routes = new Routes(interfaces, plan.routes);
+    const routes = new Routes(interfaces, plan.routes, plan.sourceNat);
     const forward = new CompiledChain(plan.forward);
     const input = new CompiledChain(plan.input);
+    const nat = new NatRules(...natRulesOf(plan, interfaces));
+    const timeouts = timeoutsOf(plan.conntrack);
     forward.carryCounters(this.forward);
     input.carryCounters(this.input);
 
@@ -126,14 +136,17 @@ export class Router {
       if (before !== undefined && after !== undefined) after.ports = before.ports;
       if (before !== undefined && (after === undefined || after.address !== before.address)) {
         this.dropNeighbours(index);
-        this.endFlowsOf(before.address);
+        endFlowsOf(this, before.address);
       }
     }
     this.interfaces = interfaces;
     this.routes = routes;
     this.forward = forward;
     this.input = input;
-    this.masquerade = plan.masquerade;
+    const hadPublished = this.nat.hasPublished;
+    this.nat = nat;
+    this.takeConntrack(plan.conntrack, timeouts);
+    if (hadPublished || nat.hasPublished) endRepublished(this);
     this.macs.setAgeing(plan.macAgeingSeconds * 1000);
     this.raiseGeneration();
   }
@@ -154,29 +167,19 @@ export class Router {
     this.macs.forgetPort(port);
   }
 
-  /** Ends all flows; returns how many there were. */
-  flushFlows(): number {
-    const before = this.flows.count;
-    for (let flow = 0; flow < this.flows.header[HeaderWord.HIGH_WATER] && this.flows.count > 0; flow++) {
-      const status = this.flows.words[(flow << FLOW_SHIFT) + FlowWord.STATUS];
-      if ((status & FlowFlag.CONFIRMED) !== 0) this.flows.remove(flow as FlowId);
-    }
-    return before;
-  }
-
   raiseGeneration(): void {
     this.generation = (this.generation + 1) | 0;
   }
 
-  /** Whether a masquerade rule takes new flows from `source` out of an interface. */
-  isMasqueraded(source: number, egressInterface: number): boolean {
-    const rules = this.masquerade;
-    for (let i = 0; i < rules.length; i++) {
-      const rule = rules[i];
-      if (rule.out !== egressInterface) continue;
-      if (((source ^ rule.from.address) & prefixMask(rule.from.length)) === 0) return true;
-    }
-    return false;
+  /** Counts a flow whose source is translated against the limit of its host; false when that is reached. */
+  countHost(flow: FlowId): boolean {
+    if (this.flowsPerHost === 0) return true;
+    const base = flow << FLOW_SHIFT;
+    const { words } = this.flows;
+    if ((words[base + FlowWord.STATUS] & FlowFlag.SOURCE_NAT) === 0) return true;
+    if (!this.hostFlows.add(words[base + FlowWord.SOURCE], this.flowsPerHost)) return false;
+    words[base + FlowWord.STATUS] |= FlowFlag.HOST_COUNTED;
+    return true;
   }
 
   /** Whether `address` is one of the router's own. */
@@ -224,18 +227,24 @@ export class Router {
     return STOP_REASONS.map((reason, index) => ({ name: reason.name, count: this.counters.stops[index] }));
   }
 
-  /** Ends the flows that live by an address that was the router's own: it took their source, or they end at it. */
-  private endFlowsOf(address: number): void {
-    const { flows } = this;
-    for (let flow = 0; flow < flows.header[HeaderWord.HIGH_WATER]; flow++) {
-      const base = flow << FLOW_SHIFT;
-      const status = flows.words[base + FlowWord.STATUS];
-      if ((status & FlowFlag.CONFIRMED) === 0) continue;
-      const isTaken =
-        ((status & FlowFlag.SOURCE_NAT) !== 0 && flows.words[base + FlowWord.REPLY_DESTINATION] === address) ||
-        ((status & LOCAL_END) !== 0 && flows.words[base + FlowWord.DESTINATION] === address);
-      if (isTaken) flows.remove(flow as FlowId);
+  private flowEnds(flow: FlowId): void {
+    const base = flow << FLOW_SHIFT;
+    const { words } = this.flows;
+    this.sourceNat.forget(flow);
+    if ((words[base + FlowWord.STATUS] & FlowFlag.HOST_COUNTED) !== 0) {
+      this.hostFlows.remove(words[base + FlowWord.SOURCE]);
     }
+  }
+
+  private takeConntrack(plan: ConntrackPlan, timeouts: Timeouts): void {
+    const isBcp = plan.profile === "bcp";
+    // What holds of a mapping differs between the profiles: no flow of one lives on in the other.
+    if (isBcp !== this.isBcp) endFlows(this.flows, () => true);
+    this.isBcp = isBcp;
+    this.sourceNat.setProfile(plan.profile);
+    this.tracker.configure(timeouts, plan);
+    // The flows of a host count from the time on that there is a limit.
+    this.flowsPerHost = plan.flowsPerHost;
   }
 
   private dropNeighbours(interfaceIndex: number): void {

@@ -5,7 +5,7 @@
  */
 import { LongestPrefixMatch } from "../routing/lpm.ts";
 import type { Interface } from "./interfaces.ts";
-import type { RoutePlan } from "./plan.ts";
+import type { RoutePlan, SourceNatPlan } from "./plan.ts";
 
 export const RouteKind = { UNICAST: 0, LOCAL: 1, BROADCAST: 2 } as const;
 
@@ -31,7 +31,11 @@ export class Routes {
   private readonly routes: Route[] = [];
 
   /** Longer and earlier routes win: local before connected before configured. */
-  constructor(interfaces: readonly (Interface | undefined)[], configured: readonly RoutePlan[]) {
+  constructor(
+    interfaces: readonly (Interface | undefined)[],
+    configured: readonly RoutePlan[],
+    sourceNat: readonly SourceNatPlan[],
+  ) {
     for (const route of configured) {
       this.add(new Route(RouteKind.UNICAST, route.interface, route.via ?? 0, route.to.address, route.to.length));
     }
@@ -41,6 +45,16 @@ export class Routes {
       if (each.prefixLength < 31) {
         this.add(new Route(RouteKind.BROADCAST, each.index, 0, each.broadcast, 32));
         this.add(new Route(RouteKind.BROADCAST, each.index, 0, each.broadcast & each.address, 32));
+      }
+    }
+    // Addresses that source NAT takes are the router's own: it answers ARP for them.
+    for (const { out, to } of sourceNat) {
+      for (
+        let address = to?.first ?? 0;
+        to !== undefined && ((address - to.last) | 0) <= 0;
+        address = (address + 1) | 0
+      ) {
+        this.add(new Route(RouteKind.LOCAL, out, 0, address, 32));
       }
     }
     for (const each of interfaces) {

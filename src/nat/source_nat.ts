@@ -1,20 +1,26 @@
 /**
- * Source NAT: which address and port a new flow gets, by Linux's rules (nf_nat).
+ * Source NAT: which address and port a new flow gets.
  *
- * A mapping is unique by the *reply tuple* of its flow: the flow table itself says whether a port is taken, so there
- * is no second book of ports that could drift from the live flows. The order of choice:
+ * Profile `linux`, by Linux's rules (nf_nat). A mapping is unique by the *reply tuple* of its flow: the flow table
+ * itself says whether a port is taken, so there is no second book of ports that could drift from the live flows. The
+ * order of choice:
  *   1. a flow that needs no new address keeps its tuple, where the reply tuple is free;
  *   2. the port that this source address and port already use on the chosen address, where it is free to this peer;
- *   3. the original port on the chosen address, where it is free;
- *   4. a random start in the same class of ports (1-511, 600-1023, 1024-65535; identifiers 0-65535), and a bounded
- *      number of tries, each round half as many from a new start. Then the packet is dropped.
+ *   3. the original port on the chosen address, where the rule allows it and it is free;
+ *   4. a random start in the rule's ports or the same class (1-511, 600-1023, 1024-65535; identifiers 0-65535), and a
+ *      bounded number of tries, each round half as many from a new start. Then the packet is dropped.
  * Only flows whose port was changed are in the index of sources (2.): for the others 2. and 3. agree.
+ *
+ * Profile `bcp`: 2. is the endpoint-independent mapping of the source (see `mappings.ts`), which must be kept; a port
+ * belongs to one inside end alone, and its parity is kept (RFC 4787 REQ-4).
  */
 import { FLOW_SHIFT, FlowFlag, FlowWord } from "../conntrack/flow_layout.ts";
 import type { FlowId, FlowTable } from "../conntrack/flow_table.ts";
 import { HashIndex } from "../conntrack/hash_index.ts";
 import { invertPorts, sourceIdent, withSourceIdent } from "../conntrack/tuple.ts";
 import { Protocol } from "../packet/ipv4.ts";
+import { Mappings } from "./mappings.ts";
+import type { SourceChoice } from "./rules.ts";
 
 /** Flows of one source and port that the index of sources holds: any of them tells the port. */
 const REMEMBERED_PER_SOURCE = 8;
@@ -26,6 +32,8 @@ const LEAST_TRIES = 16;
 export class SourceNat {
   /** Searches that found no free port. */
   exhausted = 0;
+  /** The endpoint-independent mappings of the `bcp` profile. */
+  mappings: Mappings | undefined;
   private readonly table: FlowTable;
   private readonly random: () => number;
   private readonly sources: HashIndex;
@@ -39,34 +47,50 @@ export class SourceNat {
     this.sources = new HashIndex(new Int32Array(HashIndex.slotsFor(table.capacity) * 2));
   }
 
+  /** Takes a profile; the table holds no flow when it changes. */
+  setProfile(profile: "linux" | "bcp"): void {
+    const { table } = this;
+    if (profile === "linux") this.mappings = undefined;
+    else this.mappings ??= new Mappings(table.capacity * 2, (a, b, c, d) => table.hash(a, b, c, d));
+  }
+
   /**
-   * Writes the reply tuple of `flow`, whose original tuple is set, so that it leaves with source `address`; false when
-   * no free port was found. Sets SOURCE_NAT when anything changes.
+   * Writes the reply tuple of `flow`, whose original tuple and REPLY_SOURCE are set, so that it leaves as `choice`
+   * says, or with its own source; false when no free port was found. `ports` is the word of ports as it leaves, the
+   * source port not translated yet. Sets SOURCE_NAT when the source changes.
    */
-  bind(flow: FlowId, protocol: number, address: number, now: number): boolean {
+  bind(flow: FlowId, protocol: number, choice: SourceChoice | undefined, ports: number, now: number): boolean {
     const words = this.table.words;
     const base = flow << FLOW_SHIFT;
     const source = words[base + FlowWord.SOURCE];
-    const ports = words[base + FlowWord.PORTS];
-    words[base + FlowWord.REPLY_SOURCE] = words[base + FlowWord.DESTINATION];
+    const address = choice === undefined ? source : this.addressOf(choice, source, words[base + FlowWord.DESTINATION]);
     words[base + FlowWord.REPLY_DESTINATION] = address;
-    const chosen = this.choose(base, protocol, source, address, ports, now);
+    const chosen = this.choose(base, protocol, source, address, ports, choice, now);
     if (chosen < 0) {
       this.exhausted++;
       return false;
     }
-    const replyPorts = invertPorts(protocol, withSourceIdent(ports, chosen));
-    words[base + FlowWord.REPLY_PORTS] = replyPorts;
+    words[base + FlowWord.REPLY_PORTS] = invertPorts(protocol, withSourceIdent(ports, chosen));
     if (source !== address || chosen !== sourceIdent(ports)) words[base + FlowWord.STATUS] |= FlowFlag.SOURCE_NAT;
+    if (choice !== undefined && this.mappings !== undefined && hasIdent(protocol)) {
+      words[base + FlowWord.STATUS] |= FlowFlag.SOURCE_MAPPED;
+    }
     return true;
   }
 
-  /** Notes a flow whose port was changed, after it has been inserted: later flows of its source use the same port. */
+  /** The mapping whose outside end is an address and port of a protocol with ports; -1 when there is none. */
+  mappingOf(protocol: number, address: number, port: number): number {
+    if (this.mappings === undefined || (protocol !== Protocol.TCP && protocol !== Protocol.UDP)) return -1;
+    return this.mappings.findOutside(protocol, address, port);
+  }
+
+  /** Notes a flow after it has been inserted: later flows of its source use the same port. */
   remember(flow: FlowId): void {
     const words = this.table.words;
     const base = flow << FLOW_SHIFT;
     const status = words[base + FlowWord.STATUS];
-    if ((status & FlowFlag.SOURCE_NAT) === 0) return;
+    if (this.mappings !== undefined) this.retainMappings(this.mappings, base, status);
+    if ((status & FlowFlag.SOURCE_NAT) === 0 || this.mappings !== undefined) return;
     if (sourceIdent(words[base + FlowWord.PORTS]) === this.boundIdent(base)) return;
     const hash = this.sourceHash(base);
     if (this.sources.size >= this.sourcesLimit || this.sources.count(hash) >= REMEMBERED_PER_SOURCE) return;
@@ -77,8 +101,9 @@ export class SourceNat {
   /** To be called for every flow that is removed. */
   forget(flow: FlowId): void {
     const base = flow << FLOW_SHIFT;
-    if ((this.table.words[base + FlowWord.STATUS] & FlowFlag.SOURCE_INDEXED) === 0) return;
-    this.sources.remove(this.sourceHash(base), flow);
+    const status = this.table.words[base + FlowWord.STATUS];
+    if (this.mappings !== undefined) this.releaseMappings(this.mappings, base, status);
+    if ((status & FlowFlag.SOURCE_INDEXED) !== 0) this.sources.remove(this.sourceHash(base), flow);
   }
 
   /** Flows in the index of sources. */
@@ -86,22 +111,87 @@ export class SourceNat {
     return this.sources.size;
   }
 
-  private choose(base: number, protocol: number, source: number, address: number, ports: number, now: number): number {
-    const original = sourceIdent(ports);
-    if (!hasIdent(protocol)) return this.isFree(base, protocol, 0, now) ? 0 : -1;
-    if (source !== address) {
-      const used = this.identInUse(base, protocol, source, original, address, now);
-      if (used >= 0 && this.isFree(base, protocol, withSourceIdent(ports, used), now)) return used;
-    }
-    if (this.isFree(base, protocol, ports, now)) return original;
-    return this.search(base, protocol, ports, now);
+  /** The translated source port or identifier of a bound flow. */
+  boundIdent(base: number): number {
+    const words = this.table.words;
+    const ports = words[base + FlowWord.REPLY_PORTS];
+    return (words[base + FlowWord.STATUS] & 0xff) === Protocol.ICMP ? ports >>> 16 : ports & 0xffff;
   }
 
-  private search(base: number, protocol: number, ports: number, now: number): number {
+  /** Where there are several addresses, a source keeps one: to each destination, or in `bcp` to all (RFC 4787 REQ-2). */
+  private addressOf(choice: SourceChoice, source: number, destination: number): number {
+    return choice.addressFor(this.table.hash(source, this.mappings === undefined ? destination : 0, 0, 0));
+  }
+
+  private retainMappings(mappings: Mappings, base: number, status: number): void {
+    const words = this.table.words;
+    const protocol = status & 0xff;
+    if ((status & FlowFlag.SOURCE_MAPPED) !== 0) {
+      const inside = words[base + FlowWord.SOURCE];
+      const outside = words[base + FlowWord.REPLY_DESTINATION];
+      const insidePort = sourceIdent(words[base + FlowWord.PORTS]);
+      mappings.retain(protocol, inside, insidePort, outside, this.boundIdent(base));
+    }
+    if ((status & FlowFlag.DESTINATION_MAPPED) !== 0) {
+      const inside = words[base + FlowWord.REPLY_SOURCE];
+      const outside = words[base + FlowWord.DESTINATION];
+      const insidePort = words[base + FlowWord.REPLY_PORTS] >>> 16;
+      mappings.retain(protocol, inside, insidePort, outside, words[base + FlowWord.PORTS] & 0xffff);
+    }
+  }
+
+  private releaseMappings(mappings: Mappings, base: number, status: number): void {
+    const words = this.table.words;
+    const protocol = status & 0xff;
+    if ((status & FlowFlag.SOURCE_MAPPED) !== 0) {
+      const insidePort = sourceIdent(words[base + FlowWord.PORTS]);
+      mappings.release(protocol, words[base + FlowWord.SOURCE], insidePort, words[base + FlowWord.REPLY_DESTINATION]);
+    }
+    if ((status & FlowFlag.DESTINATION_MAPPED) !== 0) {
+      const insidePort = words[base + FlowWord.REPLY_PORTS] >>> 16;
+      mappings.release(protocol, words[base + FlowWord.REPLY_SOURCE], insidePort, words[base + FlowWord.DESTINATION]);
+    }
+  }
+
+  private choose(
+    base: number,
+    protocol: number,
+    source: number,
+    address: number,
+    ports: number,
+    choice: SourceChoice | undefined,
+    now: number,
+  ): number {
+    const original = sourceIdent(ports);
+    if (!hasIdent(protocol)) return this.isFree(base, protocol, 0, now) ? 0 : -1;
+    if (choice !== undefined) {
+      const used = this.identInUse(base, protocol, source, original, address, now);
+      const isAllowed = used >= 0 && choice.holdsPort(used) && !choice.fullyRandom;
+      if (used >= 0 && this.mappings !== undefined) {
+        return this.isFree(base, protocol, withSourceIdent(ports, used), now) ? used : -1;
+      }
+      if (isAllowed && this.isFree(base, protocol, withSourceIdent(ports, used), now)) return used;
+    }
+    const mayKeep = choice === undefined || (choice.holdsPort(original) && !choice.fullyRandom);
+    if (mayKeep && this.isAvailable(base, protocol, address, ports, choice, now)) return original;
+    return this.search(base, protocol, address, ports, choice, now);
+  }
+
+  private search(
+    base: number,
+    protocol: number,
+    address: number,
+    ports: number,
+    choice: SourceChoice | undefined,
+    now: number,
+  ): number {
     const original = sourceIdent(ports);
     let low = 1024;
     let size = 64_512;
-    if (protocol === Protocol.ICMP) {
+    if (choice !== undefined && choice.lastPort !== 0) {
+      low = choice.firstPort;
+      size = choice.lastPort - choice.firstPort + 1;
+    } else if (protocol === Protocol.ICMP) {
       low = 0;
       size = 65_536;
     } else if (original < 512) {
@@ -111,16 +201,34 @@ export class SourceNat {
       low = 600;
       size = 424;
     }
+    const parity = this.mappings !== undefined && protocol === Protocol.UDP ? 1 : 0;
     let tries = Math.min(size, MAX_TRIES);
     for (;;) {
       const start = (this.random() >>> 0) % size;
       for (let i = 0; i < tries; i++) {
         const ident = low + ((start + i) % size);
-        if (this.isFree(base, protocol, withSourceIdent(ports, ident), now)) return ident;
+        if (((ident ^ original) & parity) !== 0) continue;
+        if (this.isAvailable(base, protocol, address, withSourceIdent(ports, ident), choice, now)) return ident;
       }
       if (tries >= size || tries < LEAST_TRIES) return -1;
       tries >>= 1;
     }
+  }
+
+  /** Whether the port in `ports` may be taken: its reply tuple is free and, in `bcp`, nobody else's mapping has it. */
+  private isAvailable(
+    base: number,
+    protocol: number,
+    address: number,
+    ports: number,
+    choice: SourceChoice | undefined,
+    now: number,
+  ): boolean {
+    const { mappings } = this;
+    if (choice !== undefined && mappings !== undefined) {
+      if (mappings.findOutside(protocol, address, sourceIdent(ports)) >= 0) return false;
+    }
+    return this.isFree(base, protocol, ports, now);
   }
 
   /** Whether no flow has the reply tuple that `ports` (of the original direction, translated) would give. */
@@ -133,7 +241,7 @@ export class SourceNat {
     return this.table.lookup(hash, source, destination, inverted, protocol, now) < 0;
   }
 
-  /** The port that the same source already uses on `address`; -1 when it uses none but its own. */
+  /** The port that the same source already uses on `address`; -1 when it uses none, or (in `linux`) but its own. */
   private identInUse(
     base: number,
     protocol: number,
@@ -142,6 +250,10 @@ export class SourceNat {
     address: number,
     now: number,
   ): number {
+    if (this.mappings !== undefined) {
+      const mapping = this.mappings.findInside(protocol, source, ident, address);
+      return mapping < 0 ? -1 : this.mappings.outsidePortOf(mapping);
+    }
     if (this.sources.size === 0) return -1;
     const words = this.table.words;
     const hash = this.sourceHash(base);
@@ -161,13 +273,6 @@ export class SourceNat {
         return this.boundIdent(other);
       }
     }
-  }
-
-  /** The translated source port or identifier of a bound flow. */
-  private boundIdent(base: number): number {
-    const words = this.table.words;
-    const ports = words[base + FlowWord.REPLY_PORTS];
-    return (words[base + FlowWord.STATUS] & 0xff) === Protocol.ICMP ? ports >>> 16 : ports & 0xffff;
   }
 
   private sourceHash(base: number): number {

@@ -62,6 +62,7 @@ export const STOP_REASONS: readonly Reason[] = [
   dropped("icmp-error-unrelated", "the ICMP error quotes no packet of a known flow"),
   dropped("flow-table-full", "no room for another flow"),
   dropped("nat-ports-exhausted", "no free port for another flow to that destination"),
+  dropped("host-limit", "its sender has as many translated flows as one host may have"),
 
   dropped("no-route", "no route to the destination", unreachable(UnreachableCode.NET)),
   dropped("ttl-exceeded", "time to live exceeded", { type: IcmpType.TIME_EXCEEDED, code: 0 }),
@@ -115,6 +116,7 @@ export const Stop = {
   ICMP_ERROR_UNRELATED: code("icmp-error-unrelated"),
   FLOW_TABLE_FULL: code("flow-table-full"),
   NAT_PORTS_EXHAUSTED: code("nat-ports-exhausted"),
+  HOST_LIMIT: code("host-limit"),
   NO_ROUTE: code("no-route"),
   TTL_EXCEEDED: code("ttl-exceeded"),
   MTU_EXCEEDED: code("mtu-exceeded"),

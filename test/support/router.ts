@@ -1,6 +1,12 @@
 /** A whole router in memory, with a manual clock and a seeded generator. */
 import { Loop } from "../../src/dataplane/loop.ts";
-import type { InterfacePlan, LimitsPlan, PortPlan, RouterPlan } from "../../src/dataplane/plan.ts";
+import {
+  DEFAULT_CONNTRACK,
+  type InterfacePlan,
+  type LimitsPlan,
+  type PortPlan,
+  type RouterPlan,
+} from "../../src/dataplane/plan.ts";
 import { Router } from "../../src/dataplane/router.ts";
 import { Action } from "../../src/filter/rule.ts";
 import { MemoryIo, type SentFrame } from "../../src/io/memory_port.ts";
@@ -42,7 +48,9 @@ export function defaultPlan(): RouterPlan {
     interfaces: INTERFACES.map((each) => ({ ...each })),
     ports: PORTS.map((each) => ({ ...each })),
     routes: [{ to: { address: 0, length: 0 }, interface: 1, via: word("203.0.113.2") }],
-    masquerade: [{ from: { address: word("10.55.66.0"), length: 24 }, out: 1 }],
+    sourceNat: [{ from: { address: word("10.55.66.0"), length: 24 }, out: 1 }],
+    publish: [],
+    conntrack: { ...DEFAULT_CONNTRACK },
     forward: { policy: Action.ACCEPT, rules: [] },
     input: { policy: Action.ACCEPT, rules: [] },
     macAgeingSeconds: 300,

@@ -96,7 +96,7 @@ describe("interfaces and ports", () => {
     expect(limits).toEqual({ flows: 262_144, macs: 16_384, neighbours: 4096 });
     expect(socket).toBe("/run/tapir/tapir.sock");
     expect(plan.macAgeingSeconds).toBe(300);
-    expect(plan.masquerade).toEqual([]);
+    expect(plan.sourceNat).toEqual([]);
     expect(plan.forward).toEqual({ policy: Action.ACCEPT, rules: [] });
     expect(plan.input).toEqual({ policy: Action.ACCEPT, rules: [] });
   });
@@ -176,7 +176,7 @@ describe("routes and NAT", () => {
     const { plan } = resolvePlan(
       configure(`${LAB}nat: { profile: linux, masquerade: [ { from: 10.55.66.0/24, out: wan } ] }`),
     );
-    expect(plan.masquerade).toEqual([{ from: { address: word("10.55.66.0"), length: 24 }, out: 1 }]);
+    expect(plan.sourceNat).toEqual([{ from: { address: word("10.55.66.0"), length: 24 }, out: 1 }]);
   });
 });
 

@@ -82,7 +82,7 @@ describe("edges", () => {
 
   it("masquerades or drops a flow that a new plan would masquerade", () => {
     const plan = defaultPlan();
-    plan.masquerade = [];
+    plan.sourceNat = [];
     const r = router(plan);
     expect(r.fromC1(udp(out("10.55.66.2", "203.0.113.2"), 4000, 53))).toHaveLength(1);
     r.router.apply(defaultPlan());

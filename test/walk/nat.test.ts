@@ -111,7 +111,7 @@ describe("MASQUERADE", () => {
 
   it("does not touch traffic between networks or to an unmatched source", () => {
     const plan = defaultPlan();
-    plan.masquerade = [{ from: { address: (10 << 24) | (55 << 16) | (66 << 8) | 3, length: 32 }, out: 1 }];
+    plan.sourceNat = [{ from: { address: (10 << 24) | (55 << 16) | (66 << 8) | 3, length: 32 }, out: 1 }];
     const r = router(plan);
     expect(r.fromC1(udp(out(), 4000, 53))[0]).toMatchObject({ source: C1, ttl: 63, bad: [] });
     expect(r.fromC2(udp(out(C2), 4000, 53))[0]).toMatchObject({ source: WAN });

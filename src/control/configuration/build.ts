@@ -3,7 +3,7 @@
  * is wrong is reported, with its path; the plan is of use only if nothing was.
  */
 
-import type { LimitsPlan, RouterPlan } from "../../dataplane/plan.ts";
+import { DEFAULT_CONNTRACK, type LimitsPlan, type RouterPlan } from "../../dataplane/plan.ts";
 import { DEFAULT_SOCKET } from "../default_socket.ts";
 import { InterfaceBuilder } from "./build_interfaces.ts";
 import { buildMasquerade, buildRoutes } from "./build_routes.ts";
@@ -45,7 +45,9 @@ export function buildPlan(
       interfaces: builder.interfaces,
       ports: builder.ports,
       routes: buildRoutes(configuration, builder, report),
-      masquerade: buildMasquerade(configuration, builder.indexOfInterface, names, report),
+      sourceNat: buildMasquerade(configuration, builder.indexOfInterface, names, report),
+      publish: [],
+      conntrack: { ...DEFAULT_CONNTRACK },
       forward: buildChain(forward, ["filter", "forward"], indexes, report),
       input: buildChain(input, ["filter", "input"], indexes, report),
       macAgeingSeconds: configuration.bridge?.ageingSeconds ?? DEFAULT_AGEING_SECONDS,

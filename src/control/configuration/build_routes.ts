@@ -1,5 +1,5 @@
 /** Configured routes, the default route of the uplink, and MASQUERADE. */
-import type { MasqueradePlan, RoutePlan } from "../../dataplane/plan.ts";
+import type { RoutePlan, SourceNatPlan } from "../../dataplane/plan.ts";
 import { contains, formatAddress } from "../../packet/ipv4_address.ts";
 import { formatPrefix, isHostOf, masked, readAddress, readPrefixOrAddress } from "./addresses.ts";
 import type { InterfaceBuilder } from "./build_interfaces.ts";
@@ -69,8 +69,8 @@ export function buildMasquerade(
   indexOfInterface: ReadonlyMap<string, number>,
   names: Names,
   report: Report,
-): MasqueradePlan[] {
-  const plans: MasqueradePlan[] = [];
+): SourceNatPlan[] {
+  const plans: SourceNatPlan[] = [];
   for (const [index, { from: fromText, out: name }] of (configuration.nat?.masquerade ?? []).entries()) {
     const path = ["nat", "masquerade", index];
     const from = readPrefixOrAddress(fromText, [...path, "from"], report);

@@ -1,0 +1,74 @@
+/** Opens the flow of a packet that has been admitted: an entry, its binding, both tuples. */
+import { FLOW_SHIFT, FlowFlag, FlowWord } from "../conntrack/flow_layout.ts";
+import type { FlowId } from "../conntrack/flow_table.ts";
+import type { SourceChoice } from "../nat/rules.ts";
+import { prepareTranslation } from "../nat/translate.ts";
+import type { Frame } from "../packet/frame.ts";
+import { Stop } from "../packet/stop_reasons.ts";
+import { Counter } from "./counters.ts";
+import type { Router } from "./router.ts";
+import { countPacket } from "./track.ts";
+
+/**
+ * Makes the flow of an admitted packet, which goes on to `destination` with the destination port in `ports`, and with
+ * a source of `choice` or its own.
+ */
+export function openFlow(
+  router: Router,
+  frame: Frame,
+  destination: number,
+  ports: number,
+  choice: SourceChoice | undefined,
+  flags: number,
+): number {
+  const { flows, sourceNat } = router;
+  const flow = takeEntry(router, frame);
+  if (flow < 0) return Stop.FLOW_TABLE_FULL;
+  const words = flows.words;
+  const base = flow << FLOW_SHIFT;
+  words[base + FlowWord.SOURCE] = frame.source;
+  words[base + FlowWord.DESTINATION] = frame.destination;
+  words[base + FlowWord.PORTS] = frame.ports;
+  words[base + FlowWord.REPLY_SOURCE] = destination;
+  words[base + FlowWord.STATUS] = frame.protocol | flags | FlowFlag.ADMITTED_NEW;
+  words[base + FlowWord.CREATED] = router.now;
+  words[base + FlowWord.GENERATION] = router.generation;
+  words[base + FlowWord.ROUTE] = routeWord(frame);
+  if (router.tracker.open(router.memory, frame, flow, router.now) !== Stop.CONTINUE) {
+    flows.abandon(flow);
+    return Stop.INVALID_STATE;
+  }
+  if (!sourceNat.bind(flow, frame.protocol, choice, ports, router.now)) {
+    flows.abandon(flow);
+    router.count(Counter.natExhausted);
+    return Stop.NAT_PORTS_EXHAUSTED;
+  }
+  if (!router.countHost(flow)) {
+    flows.abandon(flow);
+    return Stop.HOST_LIMIT;
+  }
+  prepareTranslation(flows, flow);
+  flows.insert(flow);
+  sourceNat.remember(flow);
+  router.count(Counter.flowsCreated);
+  frame.reference = flow << 1;
+  countPacket(words, frame, flow, 0);
+  return Stop.CONTINUE;
+}
+
+/** An entry for another flow; in a full table, as Linux, that of one which is not assured. -1 when there is none. */
+function takeEntry(router: Router, frame: Frame): FlowId {
+  const { flows } = router;
+  let flow = flows.allocate();
+  if (flow < 0 && flows.evict(frame.hash, router.now, !router.isBcp)) {
+    router.count(Counter.flowsEvicted);
+    flow = flows.allocate();
+  }
+  if (flow < 0) router.count(Counter.flowsTableFull);
+  return flow;
+}
+
+/** The route of a frame as a flow remembers it. */
+export function routeWord(frame: Frame): number {
+  return (frame.egressInterface << 24) | frame.neighbour;
+}
