@@ -153,6 +153,11 @@ function describeIcmp(decoded: Decoded, l4: Uint8Array, read: Read): string {
 
 const SECONDS_STEP = 5;
 
+/** The same line without packets and bytes. */
+export function withoutCounts(flow: string): string {
+  return flow.replace(/ packets=\d+ bytes=\d+/g, "");
+}
+
 /** A line of conntrack(8): the seconds left rounded up to five, ports and identifiers as symbols. */
 export function describeFlow(line: string, symbols: Symbols): string {
   const kind = line.split(" ", 1)[0];

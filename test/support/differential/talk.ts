@@ -39,6 +39,11 @@ export function step(from: HostName, packet: Packet, reaches?: string, more: Par
   return { from, packet, ...(reaches === undefined ? {} : { reaches }), ...more };
 }
 
+/** The same step, with the kernel left to decide whom it reaches. */
+export function free({ reaches: _, ...one }: Step): Step {
+  return one;
+}
+
 export interface Segment extends TcpFields {
   ip?: Partial<Ipv4Fields>;
   reaches?: string;
