@@ -7,6 +7,7 @@ import { StateBit } from "../filter/rule.ts";
 import { findQuotedFlow } from "../nat/icmp_errors.ts";
 import { EtherType } from "../packet/ethernet.ts";
 import type { Frame } from "../packet/frame.ts";
+import { Protocol } from "../packet/ipv4.ts";
 import { Stop } from "../packet/stop_reasons.ts";
 import { Counter } from "./counters.ts";
 import { sendFragments } from "./fragmentation.ts";
@@ -35,6 +36,7 @@ const {
 } = Stop;
 const { ARP } = EtherType;
 const { RELATED } = StateBit;
+const { ICMP } = Protocol;
 const { UNICAST } = RouteKind;
 
 /** Ends the walk of a frame with the reason why it stopped. */
@@ -137,7 +139,7 @@ export function resumeParked(router: Router, neighbour: number): void {
 function isFlowLost(router: Router, frame: Frame): boolean {
   if (frame.reference < 0) return false;
   const before = frame.reference;
-  if (frame.state === RELATED) {
+  if (frame.state === RELATED && frame.protocol === ICMP) {
     frame.reference = findQuotedFlow(router.memory, router.flows, frame, router.now);
   } else {
     findFlow(router, frame);

@@ -9,6 +9,7 @@ import type { Frame } from "../packet/frame.ts";
 import { IcmpType, UnreachableCode } from "../packet/icmp.ts";
 import { Protocol, rewriteAddresses } from "../packet/ipv4.ts";
 import { Stop } from "../packet/stop_reasons.ts";
+import { flags, TcpFlag } from "../packet/tcp.ts";
 import { clearVnetHeader } from "../packet/vnet_header.ts";
 import { Counter } from "./counters.ts";
 import { sendIcmpError, sendReset } from "./refuse.ts";
@@ -27,13 +28,22 @@ export function deliver(router: Router, frame: Frame): number {
       sendIcmpError(router, frame, IcmpType.DESTINATION_UNREACHABLE, UnreachableCode.PORT, 0);
       break;
     case Protocol.TCP:
-      sendReset(router, frame);
+      if (!isKeptSilent(router, frame)) sendReset(router, frame);
       if (frame.reference >= 0) router.flows.remove((frame.reference >> 1) as FlowId);
       break;
     default:
       sendIcmpError(router, frame, IcmpType.DESTINATION_UNREACHABLE, UnreachableCode.PROTOCOL, 0);
   }
   return Stop.LOCAL;
+}
+
+/**
+ * In the `bcp` profile an unsolicited SYN from outside is not answered: the inside may be about to send the SYN that it
+ * crosses (RFC 5382 REQ-4).
+ */
+function isKeptSilent(router: Router, frame: Frame): boolean {
+  if (!router.isBcp || router.interfaces[frame.ingressInterface]?.isNetwork !== false) return false;
+  return (flags(router.memory, frame.l4) & (TcpFlag.SYN | TcpFlag.ACK)) === TcpFlag.SYN;
 }
 
 /** Turns the request into its reply where it lies: it is the router's own now, and nobody else will read it. */

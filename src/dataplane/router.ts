@@ -78,7 +78,7 @@ export class Router {
   isBcp = false;
   /** Translated flows that one inside address may have; 0: any number. */
   private flowsPerHost = 0;
-  private readonly hostFlows: HostFlows;
+  readonly hostFlows: HostFlows;
   forward: CompiledChain;
   input: CompiledChain;
   generation = 1;

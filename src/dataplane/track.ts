@@ -20,9 +20,9 @@ import type { Router } from "./router.ts";
 // Private to the file: V8 folds these, but not what is imported (docs/decisions/0002-constants.md).
 const { CONTINUE, L4_CHECKSUM } = Stop;
 const { GENERATION, PACKETS, ROUTE, STATUS } = FlowWord;
-const { ADMITTED_NEW, ADMITTED_ORIGINAL, ADMITTED_REPLY, LOCAL, SEEN_REPLY } = FlowFlag;
+const { ADMITTED_NEW, ADMITTED_ORIGINAL, ADMITTED_REPLY, DESTINATION_MAPPED, LOCAL, SEEN_REPLY } = FlowFlag;
 const { ICMP } = Protocol;
-const { ESTABLISHED, NEW } = StateBit;
+const { ESTABLISHED, NEW, RELATED } = StateBit;
 
 /** The look-up, made for a whole burst before the first frame of it goes on. */
 export function findFlow(router: Router, frame: Frame): void {
@@ -63,7 +63,7 @@ function judge(router: Router, frame: Frame, flow: FlowId, direction: number): n
     words[base + GENERATION] = router.generation;
   }
   const admission = admissionOf(status, direction);
-  frame.state = admission === ADMITTED_NEW ? NEW : ESTABLISHED;
+  frame.state = admission === ADMITTED_NEW ? stateOfNew(status) : ESTABLISHED;
   if ((status & admission) === 0) {
     const { reference } = frame;
     const stop = readmit(router, frame, flow, direction, admission);
@@ -75,6 +75,11 @@ function judge(router: Router, frame: Frame, flow: FlowId, direction: number): n
   frame.egressInterface = route >>> 24;
   frame.neighbour = route & 0xffffff;
   return CONTINUE;
+}
+
+/** What came in through a mapping is related to the flow that made it. */
+function stateOfNew(status: number): number {
+  return (status & DESTINATION_MAPPED) === 0 ? NEW : RELATED;
 }
 
 /** The class of a packet, as iptables' states tell them apart. */

@@ -1,0 +1,118 @@
+/**
+ * Invariants of the flow table and of NAT, asked for at run time: ports in use are live mappings. Every flow is counted
+ * anew, and each book that is kept beside the flows is compared with what they say. Not for the hot path: it reads the
+ * whole table, and stops the dataplane meanwhile (about 50 ms for a million flows).
+ */
+import { FLOW_SHIFT, FlowFlag, FlowWord, HeaderWord, TUPLE_WORDS } from "../conntrack/flow_layout.ts";
+import { sourceIdent } from "../conntrack/tuple.ts";
+import type { Router } from "./router.ts";
+
+export interface Invariants {
+  /** Live flows, and how many of them have their source translated. */
+  flows: number;
+  translated: number;
+  /** Endpoint-independent mappings (profile `bcp`). */
+  mappings: number;
+  /** What does not hold; empty when all is well. */
+  violations: string[];
+}
+
+/** At most so many violations are told one by one. */
+const TOLD = 20;
+
+export function checkInvariants(router: Router): Invariants {
+  return new InvariantCheck(router).run();
+}
+
+class InvariantCheck {
+  private readonly router: Router;
+  private readonly violations: string[] = [];
+  private readonly references = new Map<string, number>();
+  private readonly hosts = new Map<number, number>();
+  private flows = 0;
+  private translated = 0;
+  private indexed = 0;
+
+  constructor(router: Router) {
+    this.router = router;
+  }
+
+  run(): Invariants {
+    const { flows, sourceNat, hostFlows } = this.router;
+    for (let flow = 0; flow < flows.header[HeaderWord.HIGH_WATER]; flow++) this.checkFlow(flow);
+    this.expect("flows", flows.count, this.flows);
+    this.expect("tuples in the index", flows.index.size, this.flows * 2);
+    this.expect("sources in the index", sourceNat.remembered, this.indexed);
+    this.expect("mappings", sourceNat.mappings?.size ?? 0, this.references.size);
+    this.expect("hosts counted", hostFlows.size, this.hosts.size);
+    for (const [address, count] of this.hosts) this.expect("flows of a host", hostFlows.countOf(address), count);
+    this.checkReferences();
+    return {
+      flows: this.flows,
+      translated: this.translated,
+      mappings: this.references.size,
+      violations: this.violations,
+    };
+  }
+
+  private checkFlow(flow: number): void {
+    const { words } = this.router.flows;
+    const base = flow << FLOW_SHIFT;
+    const status = words[base + FlowWord.STATUS];
+    if ((status & FlowFlag.CONFIRMED) === 0) return;
+    this.flows++;
+    for (let direction = 0; direction < 2; direction++) {
+      if (!this.isFound(flow, direction)) this.say(`flow ${flow}: tuple ${direction} is not found`);
+    }
+    if ((status & FlowFlag.SOURCE_NAT) !== 0) this.translated++;
+    if ((status & FlowFlag.SOURCE_INDEXED) !== 0) this.indexed++;
+    if ((status & FlowFlag.HOST_COUNTED) !== 0) {
+      const source = words[base + FlowWord.SOURCE];
+      this.hosts.set(source, (this.hosts.get(source) ?? 0) + 1);
+    }
+    if ((status & FlowFlag.SOURCE_MAPPED) !== 0) {
+      const inside = words[base + FlowWord.SOURCE];
+      const outside = words[base + FlowWord.REPLY_DESTINATION];
+      this.refer(status & 0xff, inside, sourceIdent(words[base + FlowWord.PORTS]), outside);
+    }
+    if ((status & FlowFlag.DESTINATION_MAPPED) !== 0) {
+      const inside = words[base + FlowWord.REPLY_SOURCE];
+      this.refer(status & 0xff, inside, words[base + FlowWord.REPLY_PORTS] >>> 16, words[base + FlowWord.DESTINATION]);
+    }
+  }
+
+  /** Whether a tuple leads back to its flow: read from the index itself, since a look-up would end what is over. */
+  private isFound(flow: number, direction: number): boolean {
+    const { words, index } = this.router.flows;
+    const base = flow << FLOW_SHIFT;
+    const at = base + direction * TUPLE_WORDS;
+    const hash = this.router.flows.hash(words[at], words[at + 1], words[at + 2], words[base + FlowWord.STATUS] & 0xff);
+    for (let position = hash & index.mask; ; position = (position + 1) & index.mask) {
+      const stored = index.slots[position * 2 + 1];
+      if (stored === 0) return false;
+      if (stored - 1 === ((flow << 1) | direction)) return true;
+    }
+  }
+
+  private refer(protocol: number, inside: number, insidePort: number, outside: number): void {
+    const key = `${protocol} ${inside} ${insidePort} ${outside}`;
+    this.references.set(key, (this.references.get(key) ?? 0) + 1);
+  }
+
+  private checkReferences(): void {
+    const { mappings } = this.router.sourceNat;
+    for (const [key, count] of this.references) {
+      const [protocol, inside, insidePort, outside] = key.split(" ").map(Number);
+      const mapping = mappings?.findInside(protocol, inside, insidePort, outside) ?? -1;
+      this.expect(`references of a mapping (${key})`, mapping < 0 ? 0 : (mappings?.referencesOf(mapping) ?? 0), count);
+    }
+  }
+
+  private expect(what: string, found: number, wanted: number): void {
+    if (found !== wanted) this.say(`${what}: ${found} in the books, ${wanted} by the flows`);
+  }
+
+  private say(violation: string): void {
+    if (this.violations.length < TOLD) this.violations.push(violation);
+  }
+}
