@@ -1,8 +1,10 @@
 /** `tapir show`: the router's tables. */
+import { ExitCode } from "../control/errors.ts";
+import type { Invariants } from "../dataplane/invariants.ts";
 import { ask } from "./client.ts";
 import { formatTable } from "./table.ts";
 
-export const SHOWN = ["ports", "fdb", "neighbours", "routes", "rules", "nat", "drops", "stats"] as const;
+export const SHOWN = ["ports", "fdb", "neighbours", "routes", "rules", "nat", "drops", "stats", "invariants"] as const;
 export type Shown = (typeof SHOWN)[number];
 
 const COLUMNS: Partial<Record<Shown, string[]>> = {
@@ -37,6 +39,7 @@ export async function show(socket: string, table: Shown, asJson: boolean): Promi
   const answer = await ask<object>(socket, "GET", `/v1/${table}`);
   if (asJson) return JSON.stringify(answer, null, 2);
   if (table === "stats") return formatStats(answer as Record<string, number>);
+  if (table === "invariants") return formatInvariants(answer as Invariants);
   if (table === "rules") return formatRules(answer as Record<string, ShownChain>);
   const rows = answer as Record<string, unknown>[];
   const kept = table === "drops" ? rows.filter((row) => row.count !== 0) : rows;
@@ -48,6 +51,13 @@ function formatStats(stats: Record<string, number>): string {
     Object.entries(stats).map(([counter, value]) => ({ counter, value })),
     ["counter", "value"],
   );
+}
+
+/** A violation is a fault of the router: it is said, and the command fails. */
+function formatInvariants({ violations, ...counted }: Invariants): string {
+  if (violations.length > 0) process.exitCode = ExitCode.FAILED;
+  const holds = violations.length === 0 ? "all hold: ports in use are live mappings" : violations.join("\n");
+  return `${formatStats({ ...counted })}\n${holds}`;
 }
 
 function formatRules(chains: Record<string, ShownChain>): string {

@@ -1,7 +1,7 @@
 /**
  * The API: HTTP/JSON on the unix socket. Answers are JSON; errors are `{ "error": "…" }` with a fitting status.
  *
- *     GET    /v1/ports  fdb  neighbours  routes  rules  nat  drops  stats  conntrack  conntrack/count
+ *     GET    /v1/ports  fdb  neighbours  routes  rules  nat  drops  stats  invariants  conntrack  conntrack/count
  *     POST   /v1/ports          attach a container: { network, netns | pid, name?, ifname?, address?, defaultRoute? }
  *     DELETE /v1/ports/NAME     detach it
  */
@@ -36,6 +36,7 @@ const READERS: Record<string, Handler> = {
   rules: async (router) => showRules(router, (await router.show("rules")) as RulesResult),
   nat: showNat,
   drops: (router) => router.show("drops"),
+  invariants: (router) => router.show("invariants"),
   stats: async (router) => ((await router.show("stats")) as StatsResult).counters,
   "conntrack/count": async (router) => ({ count: router.flows.count }),
 };

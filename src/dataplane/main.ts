@@ -10,6 +10,7 @@ import { Channel } from "../io/channel.ts";
 import { type Engine, type EngineMemory, EngineState, native, PortCounter, PortKind } from "../io/native.ts";
 import type { FrameIo } from "../io/port.ts";
 import { Arena, SLOT_BYTES } from "../packet/arena.ts";
+import { Alarms } from "./alarms.ts";
 import { endFlows } from "./end_flows.ts";
 import { BURST_FRAMES, Loop } from "./loop.ts";
 import type { Notice, Reply, Request } from "./messages.ts";
@@ -46,6 +47,7 @@ class Dataplane {
   private readonly io: FrameIo;
   private router: Router | undefined;
   private loop: Loop | undefined;
+  private alarms: Alarms | undefined;
   private running = true;
 
   constructor() {
@@ -82,6 +84,7 @@ class Dataplane {
     while (this.running) {
       if (this.loop === undefined) this.engine.receive(1, 1000);
       else this.loop.turn();
+      this.alarms?.run();
       if (this.state[EngineState.PORT_ERRORS] !== 0) this.reportPortErrors();
       if (this.state[EngineState.CONTROL_READY] !== 0) this.serve();
       if (this.channel.isWaiting) this.channel.flush();
@@ -157,6 +160,7 @@ class Dataplane {
     });
     for (const descriptor of descriptors) closeSync(descriptor);
     this.loop = new Loop(this.router, clock);
+    this.alarms = new Alarms(this.router, (message) => this.send({ notice: "log", level: "warn", message }));
   }
 
   private addPort(router: Router, port: PortPlan, kind: PortKind, descriptor: number): void {

@@ -18,7 +18,7 @@ export type Request =
   /** Ends the loop; the process exits with 0 after its reply. */
   | { id: number; type: "stop" };
 
-export type ShowTable = "fdb" | "neighbours" | "rules" | "stats" | "drops" | "ports";
+export type ShowTable = "fdb" | "neighbours" | "rules" | "stats" | "drops" | "ports" | "invariants";
 
 export type Reply = { id: number; ok: true; result?: unknown } | { id: number; ok: false; error: string };
 

@@ -5,6 +5,7 @@ import { formatAddress } from "../packet/ipv4_address.ts";
 import { formatMac } from "../packet/mac_address.ts";
 import { STOP_REASONS } from "../packet/stop_reasons.ts";
 import { NeighbourState } from "../routing/neighbours.ts";
+import { checkInvariants } from "./invariants.ts";
 import type {
   DropRow,
   FdbRow,
@@ -31,6 +32,8 @@ export function show(router: Router, table: ShowTable, portCounters: Float64Arra
       return showDrops(router);
     case "ports":
       return showPorts(router, portCounters);
+    case "invariants":
+      return checkInvariants(router);
   }
 }
 
