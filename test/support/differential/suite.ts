@@ -6,11 +6,14 @@ import { type Outcome, Player } from "./player.ts";
 import { restartIds, type Step } from "./talk.ts";
 import { canPublish, kernelWorld, tapirWorld, type WorldOptions } from "./worlds.ts";
 
-/** A difference that is meant: the lines that only one world has, word for word. */
+/**
+ * A difference that is known: the lines that only one world has, each behind its step's number ("2: c1 gets …"), word
+ * for word or as an asymmetric matcher (`expect.stringMatching`).
+ */
 export interface Departure {
   reason: string;
-  kernel: readonly string[];
-  tapir: readonly string[];
+  kernel: readonly unknown[];
+  tapir: readonly unknown[];
 }
 
 /** Resets of the router's own, as lines of the kernel's world: there they carry DF. */
