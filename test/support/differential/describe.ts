@@ -1,7 +1,7 @@
 /**
  * A frame as one line of text, everything in it that both worlds must have in common. What a router may choose freely
  * becomes a symbol: ports and ICMP identifiers that no host of the scenario used are `port1`, `port2` …, IP identifiers
- * of the router's own packets are `*`. Checksums are computed from scratch; a wrong one is named.
+ * of the router's own packets are `*`, those of fragments that arrive `d1`, `d2` … in order of their datagrams. Checksums are computed from scratch; a wrong one is named.
  */
 import { checksum, type Decoded, decodeIpv4 } from "../frames.ts";
 import { GATEWAY, Mac, UPLINK } from "./hosts.ts";
@@ -26,6 +26,7 @@ function hex(bytes: Uint8Array): string {
 export class Symbols {
   private readonly used = new Set<string>();
   private readonly chosen = new Map<string, string>();
+  private readonly datagrams = new Map<number, string>();
   private readonly macs = new Map<string, string>(Object.entries(Mac).map(([name, mac]) => [mac, name]));
 
   nameMac(mac: string, name: string): void {
@@ -43,7 +44,14 @@ export class Symbols {
     return this.read(kind, value);
   }
 
+  /** The datagram that an arriving fragment belongs to. */
+  datagram(id: number): string {
+    if (!this.datagrams.has(id)) this.datagrams.set(id, `d${this.datagrams.size + 1}`);
+    return this.datagrams.get(id) as string;
+  }
+
   read(kind: string, value: number): string {
+    if (kind === "datagram") return this.datagram(value);
     const key = `${kind} ${value}`;
     if (this.used.has(key)) return String(value);
     if (kind === "ip") return "*";
@@ -56,7 +64,7 @@ type Read = (kind: string, value: number) => string;
 
 /** A frame that a host sends. */
 export function describeSent(frame: Uint8Array, symbols: Symbols): string {
-  return describeFrame(frame, symbols, (kind, value) => symbols.use(kind, value));
+  return describeFrame(frame, symbols, (kind, value) => symbols.use(kind === "datagram" ? "ip" : kind, value));
 }
 
 /** A frame that a host receives. */
@@ -82,10 +90,10 @@ function describePacket(packet: Uint8Array, read: Read): string {
   const isReadable = packet[0] >> 4 === 4 && headerBytes >= 20 && packet.length >= headerBytes;
   if (!isReadable) return `unreadable ${hex(packet)}`;
   const decoded = decodeIpv4(packet);
-  const { totalLength = 0, fragment = 0, id = 0 } = decoded;
+  const { totalLength = 0, fragment = 0 } = decoded;
   const words = [
     `${decoded.source}>${decoded.destination}`,
-    `ttl=${decoded.ttl} len=${totalLength} id=${id === 0 || isRoutersOwn(decoded) ? "*" : read("ip", id)}`,
+    `ttl=${decoded.ttl} len=${totalLength} id=${identifier(decoded, read)}`,
   ];
   if (packet[1] !== 0) words.push(`tos=${packet[1].toString(16)}`);
   if ((fragment & 0x4000) !== 0) words.push("DF");
@@ -96,6 +104,12 @@ function describePacket(packet: Uint8Array, read: Read): string {
   if (packet.length !== totalLength) words.push(`captured=${packet.length}`);
   if (decoded.bad.length > 0) words.push(`BAD:${decoded.bad.join(",")}`);
   return words.join(" ");
+}
+
+function identifier(decoded: Decoded, read: Read): string {
+  const { id = 0, fragment = 0 } = decoded;
+  if ((fragment & 0x3fff) !== 0) return read("datagram", id);
+  return id === 0 || isRoutersOwn(decoded) ? "*" : read("ip", id);
 }
 
 /** What the router forwards has lost one of the hosts' 64 hops. */

@@ -198,3 +198,29 @@ export function withHeaderChecksum(packet: Uint8Array): Uint8Array {
 export function truncated(packet: Uint8Array, length: number): Uint8Array {
   return concat(packet.subarray(0, length));
 }
+
+/**
+ * The fragments of a packet without options: its payload cut at these offsets (multiples of 8). Each carries the
+ * packet's identifier, TTL and TOS; `flags` is added to the flags of each (0x4000: DF).
+ */
+export function fragmentsOf(packet: Uint8Array, cuts: readonly number[], flags = 0): Uint8Array[] {
+  const payload = packet.subarray(20);
+  const starts = [0, ...cuts];
+  return starts.map((start, index) => {
+    const end = starts[index + 1] ?? payload.length;
+    return fragment(packet, start, payload.subarray(start, end), index < starts.length - 1, flags);
+  });
+}
+
+/** One fragment with the header of `packet`: `data` at byte `start`. */
+export function fragment(packet: Uint8Array, start: number, data: Uint8Array, more: boolean, flags = 0): Uint8Array {
+  const length = 20 + data.length;
+  const field = flags | (more ? 0x2000 : 0) | (start >>> 3);
+  const changed = withBytes(
+    withBytes(packet.slice(0, 20), 2, length >>> 8, length & 0xff),
+    6,
+    field >>> 8,
+    field & 0xff,
+  );
+  return concat(withHeaderChecksum(changed), data);
+}

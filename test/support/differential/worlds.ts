@@ -100,9 +100,11 @@ export async function kernelWorld(options: WorldOptions): Promise<World> {
   ip(router, `link set br0 mtu ${options.networkMtu ?? 1500} up`);
   must(router, "sh", ["-c", SYSCTLS]);
   // A hairpin leaves where it came in; that there is a shorter way is not the client's business then.
-  if (options.publish !== undefined) {
-    must(router, "sh", ["-c", "for d in all br0; do echo 0 > /proc/sys/net/ipv4/conf/$d/send_redirects; done"]);
-  }
+  const redirects = options.publish === undefined ? 1 : 0;
+  must(router, "sh", [
+    "-c",
+    `for d in all br0; do echo ${redirects} > /proc/sys/net/ipv4/conf/$d/send_redirects; done`,
+  ]);
   ip(router, `address add ${GATEWAY}/24 dev br0`);
   ip(router, `address add ${UPLINK}/24 dev up0`);
   ip(router, `route add default via ${NEXT_HOP}`);
