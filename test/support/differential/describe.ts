@@ -24,7 +24,8 @@ function hex(bytes: Uint8Array): string {
 
 /** What was chosen by a router, and what by the scenario; one for each world and scenario. */
 export class Symbols {
-  private readonly used = new Set<string>();
+  /** From the start on: the inside port of all that is published. */
+  private readonly used = new Set<string>(["tcp 80", "udp 80"]);
   private readonly chosen = new Map<string, string>();
   private readonly datagrams = new Map<number, string>();
   private readonly macs = new Map<string, string>(Object.entries(Mac).map(([name, mac]) => [mac, name]));

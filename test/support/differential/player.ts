@@ -34,7 +34,7 @@ export class Player {
   private hosts: Hosts = { c1: "", c2: "", server: "", third: "" };
   private received: Received[] = [];
   private readonly last = new Map<HostName, Uint8Array>();
-  private readonly lastPort = new Map<HostName, number>();
+  private readonly lastPort = new Map<string, number>();
   /** The router's hardware address on each side, once it has told. */
   private readonly routerMac = new Map<Side, string>();
   private symbols = new Symbols();
@@ -84,7 +84,7 @@ export class Player {
 
   private inject(step: Step): string {
     const side = sideOf(step.from);
-    const seen: Seen = { packet: (host) => this.packetOf(host), port: (host) => this.portOf(host) };
+    const seen: Seen = { packet: (host) => this.packetOf(host), port: (host, to) => this.portOf(host, to) };
     const packet = typeof step.packet === "function" ? step.packet(seen) : step.packet;
     const destination = step.destinationMac ?? this.macOf(side);
     const frame = ethernet(destination, step.sourceMac ?? Mac[step.from], step.etherType ?? 0x0800, packet);
@@ -98,8 +98,10 @@ export class Player {
       if (!isIpv4(bytes)) continue;
       const arrived = bytes.subarray(14);
       this.last.set(host, arrived);
-      const port = sourcePort(arrived);
-      if (port >= 0) this.lastPort.set(host, port);
+      const [source, destination] = portsOf(arrived);
+      if (source < 0) continue;
+      this.lastPort.set(host, source);
+      this.lastPort.set(`${host} ${destination}`, source);
     }
     return sent;
   }
@@ -110,8 +112,8 @@ export class Player {
     return packet;
   }
 
-  private portOf(host: HostName): number {
-    const port = this.lastPort.get(host);
+  private portOf(host: HostName, to?: number): number {
+    const port = this.lastPort.get(to === undefined ? host : `${host} ${to}`);
     if (port === undefined) throw new Error(`${host} of the ${this.world.name} world has seen no port yet`);
     return port;
   }
@@ -184,12 +186,14 @@ function isIpv4(frame: Uint8Array): boolean {
   return frame[12] === 8 && frame[13] === 0;
 }
 
-/** The source port or ICMP identifier of a packet; -1 for ICMP errors and later fragments, which have none. */
-function sourcePort(packet: Uint8Array): number {
+/** Source and destination port, or twice the ICMP identifier; -1 for ICMP errors and later fragments, which have none. */
+function portsOf(packet: Uint8Array): [number, number] {
   const l4 = (packet[0] & 0xf) * 4;
-  const isError = packet[9] === 1 && [3, 4, 5, 11, 12].includes(packet[l4]);
+  const isIcmp = packet[9] === 1;
+  const isError = isIcmp && [3, 4, 5, 11, 12].includes(packet[l4]);
   const isLaterFragment = (((packet[6] & 0x1f) << 8) | packet[7]) !== 0;
-  if (isError || isLaterFragment) return -1;
-  const at = l4 + (packet[9] === 1 ? 4 : 0);
-  return (packet[at] << 8) | packet[at + 1];
+  if (isError || isLaterFragment) return [-1, -1];
+  const at = l4 + (isIcmp ? 4 : 0);
+  const second = isIcmp ? at : at + 2;
+  return [(packet[at] << 8) | packet[at + 1], (packet[second] << 8) | packet[second + 1]];
 }

@@ -6,8 +6,11 @@ import { type HostName, type Hosts, UPLINK } from "./hosts.ts";
 export interface Seen {
   /** Bytes of the last packet that a host received, from its IPv4 header on. */
   packet(host: HostName): Uint8Array;
-  /** Source port (TCP, UDP) or identifier (ICMP) of the last packet that a host received, ICMP errors apart. */
-  port(host: HostName): number;
+  /**
+   * Source port (TCP, UDP) or identifier (ICMP) of the last packet that a host received, ICMP errors apart; with `to`,
+   * of the last one for this port of the host's.
+   */
+  port(host: HostName, to?: number): number;
 }
 
 export type Packet = Uint8Array | ((seen: Seen) => Uint8Array);

@@ -70,10 +70,11 @@ function kernelRules(publish: readonly Publication[]): string[] {
   ];
   for (const { proto, port, to } of publish) {
     const [address, inside] = to.split(":");
+    const published = `-m conntrack --ctorigdst ${UPLINK} --ctorigdstport ${port}`;
     rules.push(
       `-t nat -A PREROUTING -d ${UPLINK} -p ${proto} --dport ${port} -j DNAT --to-destination ${to}`,
       // A hairpin carries the uplink's address.
-      `-t nat -A POSTROUTING -o br0 -d ${address} -p ${proto} --dport ${inside} -s 10.55.66.0/24 -j SNAT --to-source ${UPLINK}`,
+      `-t nat -A POSTROUTING -s 10.55.66.0/24 -o br0 -d ${address} -p ${proto} --dport ${inside} ${published} -j SNAT --to-source ${UPLINK}`,
     );
   }
   if (publish.length > 0) rules.push("-A FORWARD -m conntrack --ctstate DNAT -j ACCEPT");
