@@ -7,6 +7,7 @@
  * error can quote it as it came, and a wait for ARP can park it. Only `dispose` sends, counts and frees.
  */
 
+import { FLOW_SHIFT, FlowWord } from "../conntrack/flow_layout.ts";
 import { EtherType } from "../packet/ethernet.ts";
 import type { Frame } from "../packet/frame.ts";
 import { parse, parseIpv4 } from "../packet/parse.ts";
@@ -26,8 +27,13 @@ import { translateFrame } from "./translation.ts";
 // Private to the file: V8 folds these, but not what is imported (docs/decisions/0002-constants.md).
 const { CONTINUE: STOP_CONTINUE, ETHERTYPE_UNKNOWN, PORT_UNUSABLE, ROUTED, VLAN_TAGGED } = Stop;
 const { ARP, IPV4, VLAN } = EtherType;
+const { PACKETS } = FlowWord;
+
+/** Flows that the caches hold anyway. */
+const CACHED_FLOWS = 4096;
 
 const stops = new Int32Array(BURST_LIMIT);
+const touched = new Int32Array(BURST_LIMIT);
 
 /** Takes the frames that `io` received through the router and puts what comes out into its transmit arrays. */
 export function runBurst(router: Router, count: number): void {
@@ -37,6 +43,7 @@ export function runBurst(router: Router, count: number): void {
     begin(router, frame, receivedPort[i]);
     stops[i] = arrive(router, frame);
   }
+  if (router.flows.count > CACHED_FLOWS) touchFlows(router, count);
   for (let i = 0; i < count; i++) {
     if (stops[i] === STOP_CONTINUE) findFlow(router, router.frames[receivedSlot[i]]);
   }
@@ -46,6 +53,27 @@ export function runBurst(router: Router, count: number): void {
   }
   if (router.reassembled.length > 0) runReassembled(router);
   sendOwnFrames(router);
+}
+
+/**
+ * Fetches what the look-ups of a burst will read, from a table that no cache holds: first each one's place in the index,
+ * then the entry that it names. Loops so short that the processor waits for many lines of memory at once; one look-up
+ * after the other waits for each by itself (docs/decisions/0004-touching.md).
+ */
+function touchFlows(router: Router, count: number): void {
+  const { receivedSlot } = router.io;
+  const { frames, flows } = router;
+  const { words, index } = flows;
+  const { slots, mask } = index;
+  for (let i = 0; i < count; i++) {
+    touched[i] = stops[i] === STOP_CONTINUE ? slots[(frames[receivedSlot[i]].hash & mask) * 2 + 1] : 0;
+  }
+  for (let i = 0; i < count; i++) {
+    // An empty place names no entry: the first one is as good as any.
+    const reference = touched[i] - 1;
+    const base = reference < 0 ? 0 : (reference >> 1) << FLOW_SHIFT;
+    touched[i] = words[base] ^ words[base + PACKETS];
+  }
 }
 
 /** Datagrams that are whole now take the rest of the walk as one frame each. */
