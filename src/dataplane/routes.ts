@@ -9,26 +9,24 @@ import type { RoutePlan, SourceNatPlan } from "./plan.ts";
 
 export const RouteKind = { UNICAST: 0, LOCAL: 1, BROADCAST: 2 } as const;
 
+/** Where packets go; one for all prefixes that share it, as a table of a million routes has few next hops. */
 export class Route {
   readonly kind: number;
   readonly interface: number;
   /** Next hop; 0 for a connected route, where the destination itself is the neighbour. */
   readonly via: number;
-  readonly prefix: number;
-  readonly length: number;
 
-  constructor(kind: number, interfaceIndex: number, via: number, prefix: number, length: number) {
+  constructor(kind: number, interfaceIndex: number, via: number) {
     this.kind = kind;
     this.interface = interfaceIndex;
     this.via = via;
-    this.prefix = prefix;
-    this.length = length;
   }
 }
 
 export class Routes {
   private readonly match = new LongestPrefixMatch();
   private readonly routes: Route[] = [];
+  private readonly indexes = new Map<string, number>();
 
   /** Longer and earlier routes win: local before connected before configured. */
   constructor(
@@ -37,14 +35,14 @@ export class Routes {
     sourceNat: readonly SourceNatPlan[],
   ) {
     for (const route of configured) {
-      this.add(new Route(RouteKind.UNICAST, route.interface, route.via ?? 0, route.to.address, route.to.length));
+      this.add(RouteKind.UNICAST, route.interface, route.via ?? 0, route.to.address, route.to.length);
     }
     for (const each of interfaces) {
       if (each === undefined) continue;
-      this.add(new Route(RouteKind.UNICAST, each.index, 0, each.address, each.prefixLength));
+      this.add(RouteKind.UNICAST, each.index, 0, each.address, each.prefixLength);
       if (each.prefixLength < 31) {
-        this.add(new Route(RouteKind.BROADCAST, each.index, 0, each.broadcast, 32));
-        this.add(new Route(RouteKind.BROADCAST, each.index, 0, each.broadcast & each.address, 32));
+        this.add(RouteKind.BROADCAST, each.index, 0, each.broadcast, 32);
+        this.add(RouteKind.BROADCAST, each.index, 0, each.broadcast & each.address, 32);
       }
     }
     // Addresses that source NAT takes are the router's own: it answers ARP for them.
@@ -54,11 +52,11 @@ export class Routes {
         to !== undefined && ((address - to.last) | 0) <= 0;
         address = (address + 1) | 0
       ) {
-        this.add(new Route(RouteKind.LOCAL, out, 0, address, 32));
+        this.add(RouteKind.LOCAL, out, 0, address, 32);
       }
     }
     for (const each of interfaces) {
-      if (each !== undefined) this.add(new Route(RouteKind.LOCAL, each.index, 0, each.address, 32));
+      if (each !== undefined) this.add(RouteKind.LOCAL, each.index, 0, each.address, 32);
     }
   }
 
@@ -68,8 +66,13 @@ export class Routes {
     return index < 0 ? undefined : this.routes[index];
   }
 
-  private add(route: Route): void {
-    this.match.insert(route.prefix, route.length, this.routes.length);
-    this.routes.push(route);
+  private add(kind: number, interfaceIndex: number, via: number, address: number, length: number): void {
+    const name = `${kind} ${interfaceIndex} ${via}`;
+    let index = this.indexes.get(name);
+    if (index === undefined) {
+      index = this.routes.push(new Route(kind, interfaceIndex, via)) - 1;
+      this.indexes.set(name, index);
+    }
+    this.match.insert(address, length, index);
   }
 }
