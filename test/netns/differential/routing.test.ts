@@ -3,6 +3,7 @@ import { expect } from "vitest";
 import { GATEWAY, type HostName, type Hosts, Mac, UPLINK } from "../../support/differential/hosts.ts";
 import { differential, kernelAlone, type Scenario } from "../../support/differential/suite.ts";
 import {
+  errorAboutSeen,
   free,
   pattern,
   pingOut,
@@ -36,17 +37,44 @@ const sends = (name: string, from: HostName, build: (hosts: Hosts) => Uint8Array
 const header = (name: string, change: (packet: Uint8Array) => Uint8Array, reaches?: string): Scenario =>
   sends(name, "c1", ({ c1, server }) => change(ask(c1, server)), reaches);
 
-const TTL: Scenario[] = [0, 1, 2, 255].map((ttl) => ({
-  name: `TTL ${ttl} both ways, and towards the router`,
-  steps: (hosts) => [
-    free(step("c1", ask(hosts.c1, hosts.server, { ttl }))),
-    free(step("c1", ask(hosts.c1, GATEWAY, { ttl }))),
-    udpOut(hosts),
-    free(udpBack(hosts, 53, { ttl })),
-    free(pingOut(hosts, 77, 1, { ttl })),
-    free(new TcpTalk(hosts).client("S", { ip: { ttl } })),
-  ],
-}));
+/** Few errors to one address each: both worlds limit their rate. */
+const TTL: Scenario[] = [0, 1, 2, 255].flatMap((ttl) => [
+  {
+    name: `TTL ${ttl} out and back`,
+    steps: (hosts) => [
+      free(step("c1", ask(hosts.c1, hosts.server, { ttl }))),
+      udpOut(hosts),
+      free(udpBack(hosts, 53, { ttl })),
+    ],
+  },
+  {
+    name: `TTL ${ttl} to the gateway, in an echo and in a SYN`,
+    steps: (hosts) => [
+      free(step("c1", ask(hosts.c1, GATEWAY, { ttl }))),
+      free(pingOut(hosts, 77, 1, { ttl })),
+      free(new TcpTalk(hosts).client("S", { ip: { ttl } })),
+    ],
+  },
+]);
+
+/** What a router behind this one, and in the end the server, answer to a probe. */
+function probed(hosts: Hosts, ttl: number): Step[] {
+  const isLast = ttl === 3;
+  return [
+    step(
+      "c1",
+      udp({ source: hosts.c1, destination: hosts.server, id: uniqueId(), ttl }, 40_000, 33_434 + ttl),
+      "server",
+    ),
+    isLast
+      ? errorAboutSeen(hosts)
+      : errorAboutSeen(
+          hosts,
+          { type: 11, code: 0, change: (quote) => withHeaderChecksum(withBytes(quote, 8, 1)) },
+          "third",
+        ),
+  ];
+}
 
 /** A link-layer destination that is not the router's. */
 const linked = (
@@ -72,6 +100,14 @@ const flowless = (scenario: Scenario): Scenario => ({
 
 differential("Routing as the kernel does it", {}, [
   ...TTL,
+  {
+    name: "a traceroute",
+    steps: (hosts) => [
+      step("c1", udp({ source: hosts.c1, destination: hosts.server, id: uniqueId(), ttl: 1 }, 40_000, 33_435), "c1"),
+      ...probed(hosts, 2),
+      ...probed(hosts, 3),
+    ],
+  },
   sends("from one container over the router to the other", "c1", ({ c1, c2 }) => ask(c1, c2)),
   sends("from outside through the router to outside", "server", ({ server, third }) => ask(server, third)),
   header("version 5", (packet) => withHeaderChecksum(withBytes(packet, 0, 0x55)), ""),

@@ -17,11 +17,21 @@ export interface Publication {
   to: string;
 }
 
+/** One rule in the words of both worlds; it stands behind the one that drops what is invalid. */
+export interface RulePair {
+  chain: "forward" | "input";
+  /** `-i br0 -p tcp --dport 25 -j DROP` */
+  iptables: string;
+  /** `in: lab, proto: tcp, dport: 25, action: drop` */
+  tapir: string;
+}
+
 export interface WorldOptions {
   /** Largest packet on the uplink and on the network, in bytes. */
   uplinkMtu?: number;
   networkMtu?: number;
   publish?: readonly Publication[];
+  rules?: readonly RulePair[];
 }
 
 export interface World {
@@ -59,11 +69,12 @@ const SYSCTLS = `
   done`;
 
 /** The rules of the kernel's world, as `configuration` says them to Tapir. */
-function kernelRules(publish: readonly Publication[]): string[] {
+function kernelRules({ publish = [], rules: pairs = [] }: WorldOptions): string[] {
   const rules = [
     "-P FORWARD DROP",
     "-A INPUT -m conntrack --ctstate INVALID -j DROP",
     "-A FORWARD -m conntrack --ctstate INVALID -j DROP",
+    ...pairs.map(({ chain, iptables }) => `-A ${chain.toUpperCase()} ${iptables}`),
     "-A FORWARD -m conntrack --ctstate ESTABLISHED,RELATED -j ACCEPT",
     "-A FORWARD -i br0 -o up0 -j ACCEPT",
     "-t nat -A POSTROUTING -s 10.55.66.0/24 -o up0 -j MASQUERADE",
@@ -109,7 +120,7 @@ export async function kernelWorld(options: WorldOptions): Promise<World> {
   ip(router, `address add ${GATEWAY}/24 dev br0`);
   ip(router, `address add ${UPLINK}/24 dev up0`);
   ip(router, `route add default via ${NEXT_HOP}`);
-  for (const rule of kernelRules(options.publish ?? [])) must(router, "iptables", ["-w", ...rule.split(" ")]);
+  for (const rule of kernelRules(options)) must(router, "iptables", ["-w", ...rule.split(" ")]);
   return {
     name: "kernel",
     devices: [...containers, wan].map((netns) => ({ netns, device: "eth0" })),
@@ -122,6 +133,11 @@ function configuration(containers: readonly string[], options: WorldOptions): st
   const publish = (options.publish ?? []).map(
     ({ proto, port, to }) => `    - { proto: ${proto}, on: wan, port: ${port}, to: "${to}" }\n`,
   );
+  const rules = (chain: string) =>
+    (options.rules ?? [])
+      .filter((pair) => pair.chain === chain)
+      .map(({ tapir: words }) => `      - { ${words} }\n`)
+      .join("");
   return `version: 1
 networks:
   lab:
@@ -139,13 +155,13 @@ filter:
     policy: drop
     rules:
       - { state: invalid, action: drop }
-      - { state: [established, related], action: accept }
+${rules("forward")}      - { state: [established, related], action: accept }
       - { in: lab, out: wan, action: accept }
   input:
     policy: accept
     rules:
       - { state: invalid, action: drop }
-`;
+${rules("input")}`;
 }
 
 /** Whether this Tapir publishes ports: what `tapir check` says of a configuration that does. */
