@@ -20,6 +20,11 @@ import { HashIndex } from "./hash_index.ts";
 /** Linux: net.ipv4.ipfrag_time. */
 export const REASSEMBLY_MS = 30_000;
 const BITMAP_WORDS = 256;
+/** The ECN field of the TOS byte, its value for "congestion experienced", the bit for "not capable" in `marks`. */
+const ECN_MASK = 3;
+const CONGESTION = 3;
+const NOT_CAPABLE = 1;
+const MARKS_CONTRADICT = -1;
 const LARGEST_PAYLOAD = 65_535 - ipv4.IPV4_HEADER_BYTES;
 
 /** What became of a fragment; a slot number (>= 0) is that of the datagram it has completed. */
@@ -48,6 +53,8 @@ export class Fragments {
   /** Header bytes, once the first fragment has come; 0 before. */
   private readonly headerBytes: Int32Array;
   private readonly largest: Int32Array;
+  /** ECN fields that its fragments came with, a bit each. */
+  private readonly marks: Int32Array;
   private readonly bitmap: Int32Array;
 
   constructor(arena: Arena, capacity: number, seed: number) {
@@ -65,6 +72,7 @@ export class Fragments {
     this.received = new Int32Array(capacity);
     this.headerBytes = new Int32Array(capacity);
     this.largest = new Int32Array(capacity);
+    this.marks = new Int32Array(capacity);
     this.bitmap = new Int32Array(capacity * BITMAP_WORDS);
   }
 
@@ -132,6 +140,7 @@ export class Fragments {
     this.received[entry] = 0;
     this.headerBytes[entry] = 0;
     this.largest[entry] = 0;
+    this.marks[entry] = 0;
     this.bitmap.fill(0, entry * BITMAP_WORDS, (entry + 1) * BITMAP_WORDS);
     this.index.insert(this.hash(frame.source, frame.destination, key), entry);
     this.size++;
@@ -156,6 +165,7 @@ export class Fragments {
     this.mark(entry, start >> 3, (start + length + 7) >> 3);
     this.received[entry] += length;
     if (isLast) this.total[entry] = start + length;
+    this.marks[entry] |= 1 << (arena.memory.getUint8(frame.ip + 1) & ECN_MASK);
     const size = frame.end - frame.ip;
     if (size > this.largest[entry]) this.largest[entry] = size;
   }
@@ -174,6 +184,8 @@ export class Fragments {
   }
 
   private complete(entry: number): number {
+    const mark = markOf(this.marks[entry]);
+    if (mark === MARKS_CONTRADICT) return this.discard(entry);
     const { arena } = this;
     const { memory } = arena;
     const slot = this.slot[entry];
@@ -182,6 +194,7 @@ export class Fragments {
     const length = ipv4.IPV4_HEADER_BYTES + this.total[entry];
     clearVnetHeader(memory, target.at);
     memory.setUint8(ip, 0x45);
+    if (mark !== 0) memory.setUint8(ip + 1, memory.getUint8(ip + 1) | mark);
     memory.setInt16(ip + 2, length);
     memory.setInt16(ip + 6, memory.getUint16(ip + 6) & ipv4.Fragment.DONT);
     memory.setInt16(ip + 10, 0);
@@ -255,6 +268,13 @@ export class Fragments {
     h = Math.imul((h ^ (h >>> 13)) + key + this.seed, 0xc2b2ae35);
     return h ^ (h >>> 16);
   }
+}
+
+/** What a datagram's ECN field becomes (RFC 3168 5.3): CE where one fragment has it, 0 for that of the first. */
+function markOf(marks: number): number {
+  const isMixed = (marks & NOT_CAPABLE) !== 0 && marks !== NOT_CAPABLE;
+  if (isMixed) return MARKS_CONTRADICT;
+  return (marks & (1 << CONGESTION)) !== 0 ? CONGESTION : 0;
 }
 
 const Presence = { NONE: 0, SOME: 1, ALL: 2 } as const;

@@ -23,6 +23,9 @@ export interface TimeoutSeconds {
   /** Both directions were seen, and the flow is still in use two seconds after it began. */
   udp_timeout_stream: number;
   icmp_timeout: number;
+  gre_timeout: number;
+  /** Both directions were seen. */
+  gre_timeout_stream: number;
   generic_timeout: number;
 }
 
@@ -42,6 +45,8 @@ export const LINUX_TIMEOUTS: Readonly<TimeoutSeconds> = {
   udp_timeout: 30,
   udp_timeout_stream: 120,
   icmp_timeout: 30,
+  gre_timeout: 30,
+  gre_timeout_stream: 180,
   generic_timeout: 600,
 };
 
@@ -65,6 +70,8 @@ export const BCP_TIMEOUTS: Readonly<TimeoutSeconds> = {
   udp_timeout: 300,
   udp_timeout_stream: 300,
   icmp_timeout: 60,
+  gre_timeout: 300,
+  gre_timeout_stream: 300,
   generic_timeout: 600,
 };
 
@@ -76,7 +83,9 @@ export const TimeoutIndex = {
   UDP_STREAM: TcpState.COUNT + 3,
   ICMP: TcpState.COUNT + 4,
   GENERIC: TcpState.COUNT + 5,
-  COUNT: TcpState.COUNT + 6,
+  GRE: TcpState.COUNT + 6,
+  GRE_STREAM: TcpState.COUNT + 7,
+  COUNT: TcpState.COUNT + 8,
 } as const;
 
 const INDEX_OF: Readonly<Record<keyof TimeoutSeconds, number>> = {
@@ -94,6 +103,8 @@ const INDEX_OF: Readonly<Record<keyof TimeoutSeconds, number>> = {
   udp_timeout: TimeoutIndex.UDP,
   udp_timeout_stream: TimeoutIndex.UDP_STREAM,
   icmp_timeout: TimeoutIndex.ICMP,
+  gre_timeout: TimeoutIndex.GRE,
+  gre_timeout_stream: TimeoutIndex.GRE_STREAM,
   generic_timeout: TimeoutIndex.GENERIC,
 };
 

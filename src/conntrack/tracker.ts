@@ -7,6 +7,7 @@
  *   TCP    states, windows, timeouts by state: `tcp.ts`
  *   UDP    assured, and lives longer, when both directions were seen and it is still in use after two seconds
  *   ICMP   only queries open flows; every packet refreshes; never assured
+ *   GRE    assured, and lives longer, once both directions were seen
  *   other  every packet refreshes
  */
 import type { Frame } from "../packet/frame.ts";
@@ -29,7 +30,7 @@ const { ICMP: PROTOCOL_ICMP, TCP: PROTOCOL_TCP, UDP: PROTOCOL_UDP } = Protocol;
 // Constants of this module become part of the compiled code; those of another are read again at each use.
 const { STATUS, DEADLINE, CREATED } = FlowWord;
 const { SEEN_REPLY, ASSURED } = FlowFlag;
-const { TCP, UDP, ICMP } = Protocol;
+const { GRE, TCP, UDP, ICMP } = Protocol;
 const { REPLY } = Direction;
 const { CONTINUE } = Stop;
 const UDP_TIMEOUT: number = TimeoutIndex.UDP;
@@ -92,6 +93,7 @@ export class Tracker {
     const protocol = this.words[base + STATUS] & 0xff;
     if (protocol === TCP) return this.tcp.update(memory, frame, flow, direction, now);
     if (protocol === UDP) return this.updateUdp(flow, direction, now);
+    if (protocol === GRE) return this.updateGre(flow, direction, now);
     const timeout = protocol === ICMP ? TimeoutIndex.ICMP : TimeoutIndex.GENERIC;
     if (direction === REPLY) this.words[base + STATUS] |= SEEN_REPLY;
     this.extend(flow, (now + this.milliseconds[timeout]) | 0);
@@ -114,6 +116,15 @@ export class Tracker {
     return CONTINUE;
   }
 
+  private updateGre(flow: FlowId, direction: number, now: number): number {
+    const at = (flow << FLOW_SHIFT) + STATUS;
+    const isStream = (this.words[at] & SEEN_REPLY) !== 0;
+    if (isStream) this.words[at] |= ASSURED;
+    if (direction === REPLY) this.words[at] |= SEEN_REPLY;
+    this.extend(flow, (now + this.milliseconds[isStream ? TimeoutIndex.GRE_STREAM : TimeoutIndex.GRE]) | 0);
+    return CONTINUE;
+  }
+
   private extend(flow: FlowId, deadline: number): void {
     const at = (flow << FLOW_SHIFT) + DEADLINE;
     if (((deadline - this.words[at]) | 0) >= 0) {
@@ -126,6 +137,7 @@ export class Tracker {
 
 function openingTimeout(protocol: number): number {
   if (protocol === PROTOCOL_UDP) return TimeoutIndex.UDP;
+  if (protocol === GRE) return TimeoutIndex.GRE;
   return protocol === PROTOCOL_ICMP ? TimeoutIndex.ICMP : TimeoutIndex.GENERIC;
 }
 

@@ -33,22 +33,32 @@ export function refuse(router: Router, frame: Frame, stop: number): void {
     if (frame.rejectWith === RejectWith.TCP_RESET) sendReset(router, frame);
     else sendIcmpError(router, frame, IcmpType.DESTINATION_UNREACHABLE, frame.rejectWith, 0);
   } else if (ANSWERS[stop] >= 0) {
-    const isTooBig = stop === Stop.MTU_EXCEEDED;
-    sendIcmpError(router, frame, ANSWERS[stop] >> 8, ANSWERS[stop] & 0xff, isTooBig ? frame.nextHopMtu : 0);
+    sendIcmpError(router, frame, ANSWERS[stop] >> 8, ANSWERS[stop] & 0xff, restOf(frame, stop));
   }
 }
 
+/** The second word of the answer: the next hop's MTU (RFC 1191 4), or where the problem is (RFC 792). */
+function restOf(frame: Frame, stop: number): number {
+  if (stop === Stop.MTU_EXCEEDED) return frame.nextHopMtu;
+  return stop === Stop.IPV4_OPTIONS ? frame.problemAt << 24 : 0;
+}
+
 /** Whether an error about this packet may be sent at all (RFC 1812 4.3.2.7). */
-function mayAnswer(frame: Frame): boolean {
+function mayAnswer(router: Router, frame: Frame): boolean {
   if (frame.own !== 0 || isGroupMac(frame.destinationMacHigh)) return false;
   if ((frame.fragment & ipv4.Fragment.OFFSET) !== 0) return false;
-  if (frame.protocol === ipv4.Protocol.ICMP && isError((frame.ports >>> 8) & 0xff)) return false;
+  if (frame.protocol === ipv4.Protocol.ICMP && isIcmpError(router.memory, frame)) return false;
   return !ipv4.isMartianSource(frame.source) && !ipv4.isMulticast(frame.destination);
 }
 
-/** Sends an ICMP error about `frame`; `mtu` is the next hop's, for "fragmentation needed" (RFC 1191 4), else 0. */
-export function sendIcmpError(router: Router, frame: Frame, type: number, code: number, mtu: number): void {
-  if (!mayAnswer(frame)) return;
+/** Read anew: what stopped early was not parsed to the end. */
+function isIcmpError(memory: DataView, frame: Frame): boolean {
+  return frame.end > frame.l4 && isError(memory.getUint8(frame.l4));
+}
+
+/** Sends an ICMP error about `frame`; `rest` is the second word of its header. */
+export function sendIcmpError(router: Router, frame: Frame, type: number, code: number, rest: number): void {
+  if (!mayAnswer(router, frame)) return;
   const isPathMtu = type === IcmpType.DESTINATION_UNREACHABLE && code === UnreachableCode.FRAGMENTATION_NEEDED;
   if (!isPathMtu && !router.icmpLimiter.allows(frame.source, router.now)) {
     router.count(Counter.icmpErrorsLimited);
@@ -64,7 +74,7 @@ export function sendIcmpError(router: Router, frame: Frame, type: number, code: 
   const l4 = answer.l4;
   memory.setInt16(l4, (type << 8) | code);
   memory.setInt16(l4 + 2, 0);
-  memory.setInt32(l4 + 4, mtu);
+  memory.setInt32(l4 + 4, rest);
   router.arena.bytes.copyWithin(l4 + ICMP_HEADER_BYTES, frame.ip, frame.ip + quoted);
   router.counters.values[Counter.bytesCopied] += quoted;
   memory.setInt16(l4 + 2, ~sumBytes(memory, l4, ICMP_HEADER_BYTES + quoted, 0));
@@ -75,7 +85,7 @@ export function sendIcmpError(router: Router, frame: Frame, type: number, code: 
 /** Answers a TCP segment as a closed port does (RFC 9293 3.10.7.1). Nothing answers a reset. */
 export function sendReset(router: Router, frame: Frame): void {
   const { memory } = router;
-  if (!mayAnswer(frame) || frame.protocol !== ipv4.Protocol.TCP) return;
+  if (!mayAnswer(router, frame) || frame.protocol !== ipv4.Protocol.TCP) return;
   const flags = tcp.flags(memory, frame.l4);
   if ((flags & tcp.TcpFlag.RST) !== 0) return;
   const length = ipv4.IPV4_HEADER_BYTES + tcp.TCP_HEADER_BYTES;

@@ -37,6 +37,8 @@ export class Frame {
   ports = 0;
   /** Fragment offset and more-fragments bit as in the header (low 14 bits, DF cleared); 0 for a whole datagram. */
   fragment = 0;
+  /** Where in the header an option is wrong, for "parameter problem". */
+  problemAt = 0;
   /** Bytes of the largest fragment (IPv4 packet) that this datagram was put together from; 0 when it came whole. */
   largestFragment = 0;
 

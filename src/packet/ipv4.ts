@@ -20,7 +20,7 @@ import { sumBytes, updateChecksum } from "./checksum.ts";
 
 export const IPV4_HEADER_BYTES = 20;
 
-export const Protocol = { ICMP: 1, TCP: 6, UDP: 17 } as const;
+export const Protocol = { ICMP: 1, TCP: 6, UDP: 17, GRE: 47 } as const;
 
 /** Bits of the flags and fragment offset field. */
 export const Fragment = { DONT: 0x4000, MORE: 0x2000, OFFSET: 0x1fff } as const;

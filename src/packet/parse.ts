@@ -8,13 +8,24 @@ import * as ethernet from "./ethernet.ts";
 import type { Frame } from "./frame.ts";
 import { ICMP_HEADER_BYTES } from "./icmp.ts";
 import * as ipv4 from "./ipv4.ts";
+import { judgeOptions, OptionsVerdict } from "./ipv4_options.ts";
 import { Stop } from "./stop_reasons.ts";
 import { TCP_CHECKSUM_OFFSET, TCP_HEADER_BYTES } from "./tcp.ts";
 import { UDP_CHECKSUM_OFFSET, UDP_HEADER_BYTES } from "./udp.ts";
 import * as vnet from "./vnet_header.ts";
 
 // Private to the file: V8 folds these, but not what is imported (docs/decisions/0002-constants.md).
-const { CONTINUE, FRAME_TRUNCATED, IPV4_CHECKSUM, IPV4_MALFORMED, L4_MALFORMED, OFFLOAD_MALFORMED } = Stop;
+const {
+  CONTINUE,
+  FRAME_TRUNCATED,
+  IPV4_CHECKSUM,
+  IPV4_MALFORMED,
+  IPV4_OPTIONS,
+  L4_MALFORMED,
+  OFFLOAD_MALFORMED,
+  SOURCE_ROUTED,
+} = Stop;
+const { PASS: OPTIONS_PASS, SOURCE_ROUTE } = OptionsVerdict;
 const { DATA_VALID, NEEDS_CSUM: VNET_FLAG_NEEDS_CSUM } = vnet.VnetFlag;
 const { NONE: GSO_TYPE_NONE, TCPV4, UDP_L4 } = vnet.GsoType;
 const { ICMP: PROTOCOL_ICMP, TCP: PROTOCOL_TCP, UDP: PROTOCOL_UDP } = ipv4.Protocol;
@@ -54,8 +65,21 @@ export function parseIpv4(memory: DataView, frame: Frame): number {
   frame.gsoType = vnet.gsoType(memory, frame.at);
   frame.gsoSize = frame.gsoType === GSO_TYPE_NONE ? 0 : vnet.gsoSize(memory, frame.at);
   frame.ports = 0;
-  if ((frame.fragment & FRAGMENT_OFFSET) !== 0) return CONTINUE;
+  if (headerBytes > ipv4.IPV4_HEADER_BYTES) {
+    const stop = checkOptions(memory, frame, headerBytes);
+    if (stop !== CONTINUE) return stop;
+  }
+  // What a fragment holds is read when its datagram is whole.
+  if (frame.fragment !== 0) return frame.gsoType === GSO_TYPE_NONE ? CONTINUE : OFFLOAD_MALFORMED;
   return parseL4(memory, frame);
+}
+
+function checkOptions(memory: DataView, frame: Frame, headerBytes: number): number {
+  const verdict = judgeOptions(memory, frame.ip, headerBytes);
+  if (verdict === OPTIONS_PASS) return CONTINUE;
+  if (verdict === SOURCE_ROUTE) return SOURCE_ROUTED;
+  frame.problemAt = verdict;
+  return IPV4_OPTIONS;
 }
 
 function parseL4(memory: DataView, frame: Frame): number {
@@ -65,14 +89,14 @@ function parseL4(memory: DataView, frame: Frame): number {
     case PROTOCOL_TCP: {
       if (length < TCP_HEADER_BYTES) return L4_MALFORMED;
       const offset = (memory.getUint8(l4 + 12) >> 4) << 2;
-      if (offset < TCP_HEADER_BYTES || (offset > length && frame.fragment === 0)) return L4_MALFORMED;
+      if (offset < TCP_HEADER_BYTES || offset > length) return L4_MALFORMED;
       frame.ports = memory.getInt32(l4);
       return checkOffload(memory, frame, TCP_CHECKSUM_OFFSET);
     }
     case PROTOCOL_UDP: {
       if (length < UDP_HEADER_BYTES) return L4_MALFORMED;
       const datagram = memory.getUint16(l4 + 4);
-      if (datagram < UDP_HEADER_BYTES || (datagram > length && frame.fragment === 0)) return L4_MALFORMED;
+      if (datagram < UDP_HEADER_BYTES || datagram > length) return L4_MALFORMED;
       frame.ports = memory.getInt32(l4);
       return checkOffload(memory, frame, UDP_CHECKSUM_OFFSET);
     }
@@ -97,7 +121,7 @@ function checkOffload(memory: DataView, frame: Frame, checksumOffset: number): n
   if (frame.gsoType === GSO_TYPE_NONE) return CONTINUE;
   const isTcp = frame.protocol === PROTOCOL_TCP;
   const expected = isTcp ? TCPV4 : UDP_L4;
-  if (frame.gsoType !== expected || frame.gsoSize === 0 || !isOurs || frame.fragment !== 0) {
+  if (frame.gsoType !== expected || frame.gsoSize === 0 || !isOurs) {
     return OFFLOAD_MALFORMED;
   }
   if ((frame.vnetFlags & VNET_FLAG_NEEDS_CSUM) === 0) return OFFLOAD_MALFORMED;

@@ -49,6 +49,8 @@ export const STOP_REASONS: readonly Reason[] = [
 
   dropped("ipv4-malformed", "version, header length or total length is impossible"),
   dropped("ipv4-checksum", "the header checksum is wrong"),
+  dropped("ipv4-options", "an IPv4 option cannot be read", { type: IcmpType.PARAMETER_PROBLEM, code: 0 }),
+  dropped("source-routed", "carries a source route"),
   dropped("l4-malformed", "the TCP, UDP or ICMP header does not fit the packet"),
   dropped("l4-checksum", "the TCP, UDP or ICMP checksum is wrong"),
   dropped("martian-source", "the source is no address that a host may send from"),
@@ -104,6 +106,8 @@ export const Stop = {
   ARP_SPOOFED: code("arp-spoofed"),
   IPV4_MALFORMED: code("ipv4-malformed"),
   IPV4_CHECKSUM: code("ipv4-checksum"),
+  IPV4_OPTIONS: code("ipv4-options"),
+  SOURCE_ROUTED: code("source-routed"),
   L4_MALFORMED: code("l4-malformed"),
   L4_CHECKSUM: code("l4-checksum"),
   MARTIAN_SOURCE: code("martian-source"),

@@ -52,7 +52,9 @@ function placeIpv4(arena: Arena, slot: number, link: LinkFields, packet: Uint8Ar
 
 /** A TCP segment; ports 40000 and 80, ACK alone, if nothing is said. */
 export function buildTcp(arena: Arena, slot: number, fields: Ipv4Fields & PortFields & TcpFields & LinkFields): Frame {
-  return placeIpv4(arena, slot, fields, tcp(fields, fields.sourcePort ?? 40000, fields.destinationPort ?? 80, fields));
+  // `options` are those of TCP.
+  const { options: _, ...header } = fields;
+  return placeIpv4(arena, slot, fields, tcp(header, fields.sourcePort ?? 40000, fields.destinationPort ?? 80, fields));
 }
 
 /** A UDP datagram; ports 40000 and 53 if nothing is said. */

@@ -10,6 +10,9 @@ type Script = (conversation: Conversation) => void;
 
 const open: Script = (c) => c.tcp(CLIENT, "S");
 const establish: Script = (c) => c.handshake();
+const GRE = 47;
+const ESP = 50;
+
 const steps = (...parts: Script[]): Script => {
   return (c) => {
     for (const part of parts) part(c);
@@ -67,15 +70,28 @@ const CASES: [string, Script, number, keyof TimeoutSeconds][] = [
   ["datagrams one way for longer", (c) => [c.udp(CLIENT), c.advance(20), c.udp(CLIENT)], 30, "udp_timeout"],
   ["an echo request", (c) => c.icmp(CLIENT, 8), 30, "icmp_timeout"],
   ["an echo reply", (c) => [c.icmp(CLIENT, 8), c.advance(5), c.icmp(SERVER, 0)], 30, "icmp_timeout"],
-  ["a packet of another protocol", (c) => other(c), 600, "generic_timeout"],
+  ["a GRE packet", (c) => other(c, GRE, CLIENT), 30, "gre_timeout"],
+  ["its answer", (c) => [other(c, GRE, CLIENT), other(c, GRE, SERVER)], 30, "gre_timeout"],
+  [
+    "GRE packets both ways",
+    (c) => [other(c, GRE, CLIENT), other(c, GRE, SERVER), other(c, GRE, CLIENT)],
+    180,
+    "gre_timeout_stream",
+  ],
+  ["a packet of another protocol", (c) => other(c, ESP, CLIENT), 600, "generic_timeout"],
 ];
 
-function other(conversation: Conversation): void {
-  const packet = ipv4({ source: "10.55.66.2", destination: "203.0.113.2" }, 47, new Uint8Array(12));
+function other(conversation: Conversation, protocol: number, direction: typeof CLIENT | typeof SERVER): void {
+  const ends = { source: "10.55.66.2", destination: "203.0.113.2" };
+  const packet = ipv4(
+    direction === CLIENT ? ends : { source: ends.destination, destination: ends.source },
+    protocol,
+    new Uint8Array(12),
+  );
   const bytes = new Uint8Array(14 + packet.length);
   bytes.set([8, 0], 12);
   bytes.set(packet, 14);
-  conversation.judge(parsePlaced(conversation.arena, placeFrame(conversation.arena, 0, bytes)), CLIENT);
+  conversation.judge(parsePlaced(conversation.arena, placeFrame(conversation.arena, 0, bytes)), direction);
 }
 
 describe("how long a flow lives after", () => {

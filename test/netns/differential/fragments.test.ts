@@ -174,14 +174,12 @@ differential("Fragments as the kernel treats them", {}, [
       const [first, last] = fragmentsOf(datagram(hosts, 2000, { tos: 2 }), [FULL]);
       return [first, withHeaderChecksum(withBytes(last, 1, 3))];
     }),
-    defect: "the CE mark of a later fragment gets lost in Tapir (RFC 3168 5.3)",
   },
   {
     ...fromClient("ECN marks that differ: CE on one, none on the other", (hosts) => {
       const [first, last] = fragmentsOf(datagram(hosts, 2000, { tos: 3 }), [FULL]);
       return [first, withHeaderChecksum(withBytes(last, 1, 0))];
     }),
-    defect: "Tapir puts fragments together that RFC 3168 5.3 and the kernel drop: CE on one, not capable on the other",
   },
   {
     ...fromClient("a TCP header in two fragments", (hosts) =>
@@ -190,7 +188,6 @@ differential("Fragments as the kernel treats them", {}, [
         [8, 16],
       ),
     ),
-    defect: "Tapir drops a datagram whose first fragment does not hold the whole TCP header",
   },
   fromClient("ESP", (hosts) =>
     fragmentsOf(ipv4({ source: hosts.c1, destination: hosts.server, id: uniqueId(), fragment: 0 }, 50, pattern(2000)), [

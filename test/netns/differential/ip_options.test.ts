@@ -92,24 +92,20 @@ differential("IPv4 options as the kernel treats them", {}, [
     {
       name: `${name} through the router`,
       steps: (hosts) => [through(hosts, bytes, "")],
-      defect: "Tapir forwards source-routed packets; the kernel drops them (accept_source_route 0, RFC 7126 4.3, 4.5)",
     },
     {
       name: `${name} in an echo to the router`,
       steps: (hosts) => [toRouter(hosts, bytes, "")],
-      defect: "Tapir answers source-routed echoes; the kernel drops them",
     },
   ]),
   ...MALFORMED.flatMap(([name, bytes]): Scenario[] => [
     {
       name: `${name} through the router`,
       steps: (hosts) => [through(hosts, bytes, "c1")],
-      defect: "Tapir does not look at options; the kernel drops the packet with ICMP 12/0 and its position",
     },
     {
       name: `${name} in an echo to the router`,
       steps: (hosts) => [toRouter(hosts, bytes, "c1")],
-      defect: "Tapir does not look at options; the kernel drops the packet with ICMP 12/0 and its position",
     },
   ]),
 ]);

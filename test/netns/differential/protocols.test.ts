@@ -67,7 +67,6 @@ differential("Other protocols as the kernel does them", {}, [
   {
     name: "GRE",
     steps: (hosts) => [out(hosts, 47, GRE), back(hosts, 47, GRE), out(hosts, 47, GRE)],
-    defect: "GRE flows live 600 s and are never assured in Tapir; 30 s, then 180 s and assured, in the kernel",
   },
   {
     name: "GRE of version 1, which PPTP uses",
@@ -81,9 +80,9 @@ differential("Other protocols as the kernel does them", {}, [
         expect.stringMatching(/^2: flow gre 47 30s .* dstkey=0x63 /),
       ],
       tapir: [
-        expect.stringMatching(/^1: flow gre 47 600s .* dstkey=0x0 /),
+        expect.stringMatching(/^1: flow gre 47 30s .* dstkey=0x0 /),
         expect.stringMatching(/^2: c1 gets .* proto=47 /),
-        expect.stringMatching(/^2: flow gre 47 600s .* dstkey=0x0 /),
+        expect.stringMatching(/^2: flow gre 47 30s .* dstkey=0x0 /),
       ],
     }),
   },
