@@ -8,36 +8,9 @@ function talk(name: string, say: (tcp: TcpTalk, hosts: Hosts) => Step[]): Scenar
   return { name, steps: (hosts) => say(new TcpTalk(hosts), hosts) };
 }
 
-/** The segments that bring a connection into each state that a reset may find it in. */
-const INTO: [string, (tcp: TcpTalk) => Step[]][] = [
-  ["SYN_SENT", (tcp) => [tcp.client("S")]],
-  ["SYN_RECV", (tcp) => [tcp.client("S"), tcp.server("SA")]],
-  ["ESTABLISHED", (tcp) => tcp.handshake()],
-  ["FIN_WAIT", (tcp) => [...tcp.handshake(), tcp.client("FA")]],
-  ["CLOSE_WAIT", (tcp) => [...tcp.handshake(), tcp.client("FA"), tcp.server("A")]],
-  ["LAST_ACK", (tcp) => [...tcp.handshake(), tcp.client("FA"), tcp.server("A"), tcp.server("FA")]],
-  ["TIME_WAIT", (tcp) => [...closed(tcp)]],
-  ["SYN_SENT2", (tcp) => [tcp.client("S"), tcp.server("S")]],
-];
-
 function closed(tcp: TcpTalk): Step[] {
   return [...tcp.handshake(), tcp.client("FA"), tcp.server("A"), tcp.server("FA"), tcp.client("A")];
 }
-
-const RESETS: Scenario[] = INTO.flatMap(([state, into]) => [
-  talk(`a reset from the client in ${state}`, (tcp) => [...into(tcp), free(tcp.client("R")), free(tcp.client("R"))]),
-  talk(`a reset from the server in ${state}`, (tcp) => [...into(tcp), free(tcp.server("RA")), free(tcp.server("RA"))]),
-]);
-
-/** Each kind of segment from each side in each state, whatever the kernel makes of it. */
-const SEGMENTS: Scenario[] = INTO.map(([state, into]) =>
-  talk(`every kind of segment in ${state}`, (tcp) => [
-    ...into(tcp),
-    ...["S", "SA", "A", "FA"].flatMap((flags) =>
-      [tcp.client(flags, { sequence: tcp.clientNext }), tcp.server(flags, { sequence: tcp.serverNext })].map(free),
-    ),
-  ]),
-);
 
 differential("TCP states as the kernel has them", { counted: false }, [
   talk("open, question, answer, closed by the client", (tcp) => [
@@ -167,6 +140,4 @@ differential("TCP states as the kernel has them", { counted: false }, [
       return resetsWithoutDf(`${head(1)} RA seq=0 ack=1001 win=0`, `${head(3)} R seq=5000 ack=0 win=0`);
     },
   },
-  ...RESETS,
-  ...SEGMENTS,
 ]);
