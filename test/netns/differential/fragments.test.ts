@@ -169,26 +169,20 @@ differential("Fragments as the kernel treats them", {}, [
     return [first, withHeaderChecksum(withBytes(last, 8, 9))];
   }),
   fromClient("a TOS byte", (hosts) => fragmentsOf(datagram(hosts, 2000, { tos: 0xb8 }), [FULL])),
-  {
-    ...fromClient("ECN marks that differ: CE on one of two that are capable", (hosts) => {
-      const [first, last] = fragmentsOf(datagram(hosts, 2000, { tos: 2 }), [FULL]);
-      return [first, withHeaderChecksum(withBytes(last, 1, 3))];
-    }),
-  },
-  {
-    ...fromClient("ECN marks that differ: CE on one, none on the other", (hosts) => {
-      const [first, last] = fragmentsOf(datagram(hosts, 2000, { tos: 3 }), [FULL]);
-      return [first, withHeaderChecksum(withBytes(last, 1, 0))];
-    }),
-  },
-  {
-    ...fromClient("a TCP header in two fragments", (hosts) =>
-      fragmentsOf(
-        tcp({ source: hosts.c1, destination: hosts.server, id: uniqueId(), fragment: 0 }, 40000, 80, { flags: "S" }),
-        [8, 16],
-      ),
+  fromClient("ECN marks that differ: CE on one of two that are capable", (hosts) => {
+    const [first, last] = fragmentsOf(datagram(hosts, 2000, { tos: 2 }), [FULL]);
+    return [first, withHeaderChecksum(withBytes(last, 1, 3))];
+  }),
+  fromClient("ECN marks that differ: CE on one, none on the other", (hosts) => {
+    const [first, last] = fragmentsOf(datagram(hosts, 2000, { tos: 3 }), [FULL]);
+    return [first, withHeaderChecksum(withBytes(last, 1, 0))];
+  }),
+  fromClient("a TCP header in two fragments", (hosts) =>
+    fragmentsOf(
+      tcp({ source: hosts.c1, destination: hosts.server, id: uniqueId(), fragment: 0 }, 40000, 80, { flags: "S" }),
+      [8, 16],
     ),
-  },
+  ),
   fromClient("ESP", (hosts) =>
     fragmentsOf(ipv4({ source: hosts.c1, destination: hosts.server, id: uniqueId(), fragment: 0 }, 50, pattern(2000)), [
       FULL,
