@@ -24,7 +24,7 @@ const COLUMNS: Partial<Record<Shown, string[]>> = {
   fdb: ["network", "mac", "port", "ageSeconds"],
   neighbours: ["interface", "address", "mac", "state", "parked"],
   routes: ["to", "via", "interface", "kind"],
-  nat: ["kind", "from", "out", "to"],
+  nat: ["kind", "profile", "proto", "from", "out", "to", "ports"],
   drops: ["reason", "outcome", "count", "text"],
 };
 

@@ -2,6 +2,7 @@
 import type { FdbRow, NeighbourRow, RuleCounters, RulesResult } from "../dataplane/messages.ts";
 import { describeRule } from "../filter/format.ts";
 import { Action, type Chain, type Prefix } from "../filter/rule.ts";
+import { Protocol } from "../packet/ipv4.ts";
 import { formatAddress } from "../packet/ipv4_address.ts";
 import type { RunningRouter } from "./router.ts";
 
@@ -77,15 +78,46 @@ function chain(router: RunningRouter, shown: Chain, counted: RuleCounters): obje
   };
 }
 
+/** Rules in the order in which they are asked. A port that goes on as it is has no port in `to`. */
 export async function showNat(router: RunningRouter): Promise<object[]> {
   const { plan } = router.resolved;
-  return plan.sourceNat.map((rule) => {
-    const out = plan.interfaces.find((each) => each.index === rule.out);
+  const { profile } = plan.conntrack;
+  const name = names(router);
+  const addressOf = (index: number): string => {
+    const found = plan.interfaces.find((each) => each.index === index);
+    return found === undefined ? "" : formatAddress(found.address);
+  };
+  const sources = plan.sourceNat.map((rule) => ({
+    kind: rule.to === undefined ? "masquerade" : "snat",
+    profile,
+    proto: null,
+    from: prefix(rule.from),
+    out: name.interface(rule.out),
+    to: rule.to === undefined ? addressOf(rule.out) : range(formatAddress(rule.to.first), formatAddress(rule.to.last)),
+    ports: rule.ports === undefined ? null : range(String(rule.ports.first), String(rule.ports.last)),
+    fullyRandom: rule.fullyRandom ?? false,
+  }));
+  const published = plan.publish.map((rule) => {
+    const { first, last } = rule.ports;
+    const port = rule.toPort === undefined ? "" : `:${range(String(rule.toPort), String(rule.toPort + last - first))}`;
     return {
-      kind: "masquerade",
-      from: prefix(rule.from),
-      out: out?.name,
-      to: out === undefined ? null : formatAddress(out.address),
+      kind: "publish",
+      profile,
+      proto: protocolName(rule.protocol),
+      from: `${addressOf(rule.interface)}:${range(String(first), String(last))}`,
+      out: name.interface(rule.interface),
+      to: `${formatAddress(rule.to)}${port}`,
+      ports: null,
+      fullyRandom: false,
     };
   });
+  return [...sources, ...published];
+}
+
+function range(first: string, last: string): string {
+  return first === last ? first : `${first}-${last}`;
+}
+
+function protocolName(protocol: number): string {
+  return protocol === Protocol.TCP ? "tcp" : "udp";
 }

@@ -178,6 +178,56 @@ describe("routes and NAT", () => {
     );
     expect(plan.sourceNat).toEqual([{ from: { address: word("10.55.66.0"), length: 24 }, out: 1 }]);
   });
+
+  it("take addresses of a pool before the uplink's own", () => {
+    const snat = "{ from: 10.55.66.2, out: wan, to: 203.0.113.10-203.0.113.12, ports: 2000-2999, fullyRandom: true }";
+    const { plan } = resolvePlan(
+      configure(`${LAB}nat: { masquerade: [ { from: 10.55.66.0/24, out: wan, ports: 4000 } ], snat: [ ${snat} ] }`),
+    );
+    expect(plan.sourceNat).toEqual([
+      {
+        from: { address: word("10.55.66.2"), length: 32 },
+        out: 1,
+        to: { first: word("203.0.113.10"), last: word("203.0.113.12") },
+        ports: { first: 2000, last: 2999 },
+        fullyRandom: true,
+      },
+      { from: { address: word("10.55.66.0"), length: 24 }, out: 1, ports: { first: 4000, last: 4000 } },
+    ]);
+  });
+
+  it("publish ports", () => {
+    const publish = [
+      '{ proto: tcp, on: wan, port: 8080, to: "10.55.66.3:80" }',
+      '{ proto: both, on: wan, port: 5000-5009, to: "10.55.66.3:6000-6009" }',
+      "{ proto: udp, on: wan, port: 53, to: 10.55.66.2 }",
+    ];
+    const { plan } = resolvePlan(configure(`${LAB}nat: { publish: [ ${publish.join(", ")} ] }`));
+    const range = { interface: 1, ports: { first: 5000, last: 5009 }, to: word("10.55.66.3"), toPort: 6000 };
+    expect(plan.publish).toEqual([
+      { protocol: 6, interface: 1, ports: { first: 8080, last: 8080 }, to: word("10.55.66.3"), toPort: 80 },
+      { protocol: 6, ...range },
+      { protocol: 17, ...range },
+      { protocol: 17, interface: 1, ports: { first: 53, last: 53 }, to: word("10.55.66.2") },
+    ]);
+  });
+
+  it("track flows as they are told", () => {
+    const { plan, limits } = resolvePlan(
+      configure(
+        `${LAB}nat: { profile: bcp }\nconntrack: { loose: false, timeouts: { udp_timeout: 60 } }\nlimits: { flowsPerHost: 9 }`,
+      ),
+    );
+    expect(plan.conntrack).toEqual({
+      profile: "bcp",
+      timeouts: { udp_timeout: 60 },
+      loose: false,
+      liberal: false,
+      maxRetransmissions: 3,
+      flowsPerHost: 9,
+    });
+    expect(Object.keys(limits).sort()).toEqual(["flows", "macs", "neighbours"]);
+  });
 });
 
 describe("rules", () => {

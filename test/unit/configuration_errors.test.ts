@@ -277,14 +277,12 @@ describe("the shape", () => {
     expect(errorsOf(PLACES[place](text))).toEqual(errors);
   });
 
-  it.each([
-    ["nat: { snat: [] }", 'f:6:8: nat.snat: "snat" is not supported yet'],
-    ["nat: { publish: [] }", 'f:6:8: nat.publish: "publish" is not supported yet'],
-    ["nat: { profile: bcp }", 'f:6:17: nat.profile: "bcp" is not supported yet'],
-    ["filter: { bridge: { policy: accept } }", 'f:6:11: filter.bridge: "bridge" is not supported yet'],
-  ])("of %s belongs to a later version", (line, error) => {
-    expect(errorsOf(withLine(line))).toEqual([error]);
-  });
+  it.each([["filter: { bridge: { policy: accept } }", 'f:6:11: filter.bridge: "bridge" is not supported yet']])(
+    "of %s belongs to a later version",
+    (line, error) => {
+      expect(errorsOf(withLine(line))).toEqual([error]);
+    },
+  );
 
   it("of a raw uplink belongs to a later version", () => {
     expect(errorsOf(withUplink("{ kind: raw, device: up0, address: 203.0.113.1/24 }"))).toEqual([
@@ -538,6 +536,68 @@ describe("routes, NAT and rules", () => {
     [
       "nat: { masquerade: [ { from: 10.55.66.1/24, out: wan } ] }",
       [expect.stringContaining("f:6:30: nat.masquerade[0].from: ")],
+    ],
+    [
+      "nat: { snat: [ { from: 10.55.66.0/24, out: wan, to: 203.0.113.9-203.0.113.3 } ] }",
+      [
+        'f:6:53: nat.snat[0].to: "203.0.113.9-203.0.113.3" ends before it begins; did you mean "203.0.113.3-203.0.113.9"?',
+      ],
+    ],
+    [
+      "nat: { snat: [ { from: 10.55.66.0/24, out: wan, to: 203.0.113.0-203.0.118.0 } ] }",
+      ['f:6:53: nat.snat[0].to: "203.0.113.0-203.0.118.0" has 1281 addresses: at most 1024 are supported'],
+    ],
+    [
+      "nat: { snat: [ { from: 10.55.66.0/24, out: wan, to: 10.55.66.9 } ] }",
+      ['f:6:53: nat.snat[0].to: 10.55.66.9 is in 10.55.66.0/24, the subnet of "lab"'],
+    ],
+    [
+      "nat: { snat: [ { from: 10.55.66.0/24, out: wan, to: 203.0.113.9, ports: 70000 } ] }",
+      [expect.stringContaining("nat.snat[0].ports: expected a port from 1 to 65535 or a range like 2000-3000")],
+    ],
+    [
+      "nat: { masquerade: [ { from: 10.55.66.0/24, out: wan, ports: 30-20 } ] }",
+      ['f:6:62: nat.masquerade[0].ports: "30-20" ends before it begins; did you mean "20-30"?'],
+    ],
+    [
+      'nat: { publish: [ { proto: tcp, on: lab, port: 80, to: "10.55.66.2:80" } ] }',
+      ['f:6:37: nat.publish[0].on: "lab" is a network, not an uplink'],
+    ],
+    [
+      'nat: { publish: [ { proto: sctp, on: wan, port: 80, to: "10.55.66.2:80" } ] }',
+      ['f:6:28: nat.publish[0].proto: expected tcp, udp or both, not "sctp"'],
+    ],
+    [
+      'nat: { publish: [ { proto: tcp, on: wan, port: 80, to: "203.0.113.7:80" } ] }',
+      ["f:6:56: nat.publish[0].to: 203.0.113.7 is in no network's subnet"],
+    ],
+    [
+      'nat: { publish: [ { proto: tcp, on: wan, port: 80, to: "10.55.66.1:80" } ] }',
+      ['f:6:56: nat.publish[0].to: 10.55.66.1 is the router\'s own address on "lab"'],
+    ],
+    [
+      'nat: { publish: [ { proto: tcp, on: wan, port: 80-89, to: "10.55.66.2:80-85" } ] }',
+      ['f:6:59: nat.publish[0].to: "10.55.66.2:80-85" has 6 ports, 10 are published'],
+    ],
+    [
+      'nat: { publish: [ { proto: tcp, on: wan, port: 80-89, to: "10.55.66.2:65530" } ] }',
+      ['f:6:59: nat.publish[0].to: the last port of "10.55.66.2:65530" would be 65539'],
+    ],
+    [
+      'nat: { publish: [ { proto: tcp, on: wan, port: 80, to: "10.55.66.2:" } ] }',
+      ['f:6:56: nat.publish[0].to: expected an IPv4 address with a port, like 10.55.66.3:80, not "10.55.66.2:"'],
+    ],
+    [
+      "nat: { publish: [ { proto: both, on: wan, port: 80-90, to: 10.55.66.2 }, { proto: udp, on: wan, port: 85, to: 10.55.66.2 } ] }",
+      ["f:6:103: nat.publish[1].port: published already, at nat.publish[0].port"],
+    ],
+    [
+      "conntrack: { timeouts: { udp_timout: 3 } }",
+      ['f:6:26: conntrack.timeouts.udp_timout: unknown key "udp_timout"; did you mean "udp_timeout"?'],
+    ],
+    [
+      "conntrack: { timeouts: { udp_timeout: 0 } }",
+      ["f:6:39: conntrack.timeouts.udp_timeout: expected an integer from 1 to 1000000, not 0"],
     ],
     [
       "filter: { input: { rules: [ { out: wan, action: drop } ] } }",

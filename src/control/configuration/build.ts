@@ -3,10 +3,11 @@
  * is wrong is reported, with its path; the plan is of use only if nothing was.
  */
 
-import { DEFAULT_CONNTRACK, type LimitsPlan, type RouterPlan } from "../../dataplane/plan.ts";
+import type { LimitsPlan, RouterPlan } from "../../dataplane/plan.ts";
 import { DEFAULT_SOCKET } from "../default_socket.ts";
 import { InterfaceBuilder } from "./build_interfaces.ts";
-import { buildMasquerade, buildRoutes } from "./build_routes.ts";
+import { buildConntrack, NatBuilder } from "./build_nat.ts";
+import { buildRoutes } from "./build_routes.ts";
 import { buildChain, type RuleIndexes } from "./build_rules.ts";
 import type { DevicePlan } from "./devices.ts";
 import type { Report } from "./errors.ts";
@@ -39,23 +40,29 @@ export function buildPlan(
   builder.build(configuration);
   checkSizes(builder, configuration, report);
   const indexes: RuleIndexes = { interfaces: builder.indexOfInterface, ports: builder.portsOf, names };
+  const nat = new NatBuilder(builder, names, report);
   const { forward = {}, input = {} } = configuration.filter ?? {};
   return {
     plan: {
       interfaces: builder.interfaces,
       ports: builder.ports,
       routes: buildRoutes(configuration, builder, report),
-      sourceNat: buildMasquerade(configuration, builder.indexOfInterface, names, report),
-      publish: [],
-      conntrack: { ...DEFAULT_CONNTRACK },
+      sourceNat: nat.sourceNat(configuration),
+      publish: nat.publish(configuration),
+      conntrack: buildConntrack(configuration),
       forward: buildChain(forward, ["filter", "forward"], indexes, report),
       input: buildChain(input, ["filter", "input"], indexes, report),
       macAgeingSeconds: configuration.bridge?.ageingSeconds ?? DEFAULT_AGEING_SECONDS,
     },
     devices: builder.devices,
-    limits: { ...DEFAULT_LIMITS, ...configuration.limits },
+    limits: limitsOf(configuration),
     socket: configuration.control?.socket ?? DEFAULT_SOCKET,
   };
+}
+
+function limitsOf(configuration: Configuration): LimitsPlan {
+  const { flowsPerHost: _, ...limits } = configuration.limits ?? {};
+  return { ...DEFAULT_LIMITS, ...limits };
 }
 
 function checkSizes(builder: InterfaceBuilder, configuration: Configuration, report: Report): void {

@@ -1,10 +1,9 @@
-/** Configured routes, the default route of the uplink, and MASQUERADE. */
-import type { RoutePlan, SourceNatPlan } from "../../dataplane/plan.ts";
+/** Configured routes, and the default route of the uplink. */
+import type { RoutePlan } from "../../dataplane/plan.ts";
 import { contains, formatAddress } from "../../packet/ipv4_address.ts";
 import { formatPrefix, isHostOf, masked, readAddress, readPrefixOrAddress } from "./addresses.ts";
 import type { InterfaceBuilder } from "./build_interfaces.ts";
 import { formatPath, type Path, quote, type Report } from "./errors.ts";
-import { findNamed, type Names } from "./names.ts";
 import type { Configuration } from "./schema.ts";
 
 const EVERYWHERE = { address: 0, length: 0 };
@@ -62,22 +61,4 @@ function readVia(
   }
   if (!isHostOf(subnet.prefix, via, "next hop", path, report)) return undefined;
   return { interface: subnet.interface, via };
-}
-
-export function buildMasquerade(
-  configuration: Configuration,
-  indexOfInterface: ReadonlyMap<string, number>,
-  names: Names,
-  report: Report,
-): SourceNatPlan[] {
-  const plans: SourceNatPlan[] = [];
-  for (const [index, { from: fromText, out: name }] of (configuration.nat?.masquerade ?? []).entries()) {
-    const path = ["nat", "masquerade", index];
-    const from = readPrefixOrAddress(fromText, [...path, "from"], report);
-    const named = findNamed(names, name, [...path, "out"], report);
-    if (named === undefined) continue;
-    if (named.kind !== "uplink") report([...path, "out"], `${quote(name)} is a ${named.kind}, not an uplink`);
-    else if (from !== undefined) plans.push({ from, out: indexOfInterface.get(name) as number });
-  }
-  return plans;
 }

@@ -8,6 +8,7 @@
 
 import { type Static, Type } from "typebox";
 import { DEFAULT_SOCKET } from "../default_socket.ts";
+import { ConntrackSchema, flowsPerHost, NatSchema } from "./schema_nat.ts";
 import { address, CLOSED, integer, named, prefix } from "./schema_parts.ts";
 import { chain } from "./schema_rules.ts";
 
@@ -114,17 +115,6 @@ const RouteSchema = Type.Object(
   { ...CLOSED, title: "a map { to, via }" },
 );
 
-const MasqueradeSchema = Type.Object(
-  {
-    from: prefix({
-      title: "an IPv4 prefix or address",
-      description: "Sources whose new flows take the uplink's address.",
-    }),
-    out: Type.String({ title: "the name of an uplink", description: "Uplink through which they leave." }),
-  },
-  { ...CLOSED, title: "a map { from, out }" },
-);
-
 const limit = (key: keyof typeof DEFAULT_LIMITS, maximum: number, description: string) =>
   Type.Optional(integer(1, maximum, { default: DEFAULT_LIMITS[key], description }));
 
@@ -152,19 +142,8 @@ export const ConfigurationSchema = Type.Object(
         description: "Routes besides the connected subnets and the uplink's default route.",
       }),
     ),
-    nat: Type.Optional(
-      Type.Object(
-        {
-          profile: Type.Optional(
-            Type.Enum(["linux"], { default: "linux", title: "linux", description: "Whose behaviour NAT follows." }),
-          ),
-          masquerade: Type.Optional(
-            Type.Array(MasqueradeSchema, { title: "a list", description: "Sources that take an uplink's address." }),
-          ),
-        },
-        { ...CLOSED, title: "a map", description: "Network address translation." },
-      ),
-    ),
+    nat: Type.Optional(NatSchema),
+    conntrack: Type.Optional(ConntrackSchema),
     filter: Type.Optional(
       Type.Object(
         {
@@ -179,6 +158,7 @@ export const ConfigurationSchema = Type.Object(
         {
           flows: limit("flows", 16_777_216, "Connections; both directions are one."),
           macs: limit("macs", 1_048_576, "Stations of all networks together."),
+          flowsPerHost,
           neighbours: limit("neighbours", 65_536, "Next hops whose hardware address is known or asked for."),
         },
         { ...CLOSED, title: "a map", description: "Sizes of the tables. They hold for the life of a router." },

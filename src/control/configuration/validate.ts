@@ -7,9 +7,6 @@ import { NAME_WORDS } from "./schema_parts.ts";
 
 /** What the design has, and this version has not. `*` is any name. */
 const NOT_YET: { path: string; value?: string }[] = [
-  { path: "nat.snat" },
-  { path: "nat.publish" },
-  { path: "nat.profile", value: "bcp" },
   { path: "filter.bridge" },
   { path: "uplinks.*.kind", value: "raw" },
 ];

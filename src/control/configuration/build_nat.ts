@@ -1,0 +1,194 @@
+/** NAT rules and published ports of the configuration, and how flows are tracked. */
+import {
+  type ConntrackPlan,
+  DEFAULT_CONNTRACK,
+  type PortSpan,
+  type PublishPlan,
+  type SourceNatPlan,
+} from "../../dataplane/plan.ts";
+import { Protocol } from "../../packet/ipv4.ts";
+import { contains, formatAddress } from "../../packet/ipv4_address.ts";
+import { formatPrefix, isHostOf, masked, readAddress, readPrefixOrAddress } from "./addresses.ts";
+import type { InterfaceBuilder } from "./build_interfaces.ts";
+import { formatPath, type Path, quote, type Report } from "./errors.ts";
+import { findNamed, type Names } from "./names.ts";
+import type { Configuration } from "./schema.ts";
+import {
+  type MasqueradeConfiguration,
+  MOST_POOL_ADDRESSES,
+  type PublishConfiguration,
+  type SourceNatConfiguration,
+} from "./schema_nat.ts";
+
+const HIGHEST_PORT = 65_535;
+const PROTOCOLS = { tcp: [Protocol.TCP], udp: [Protocol.UDP], both: [Protocol.TCP, Protocol.UDP] } as const;
+
+export function buildConntrack(configuration: Configuration): ConntrackPlan {
+  const { timeouts = {}, ...options } = configuration.conntrack ?? {};
+  return {
+    ...DEFAULT_CONNTRACK,
+    ...options,
+    timeouts: { ...timeouts },
+    profile: configuration.nat?.profile ?? DEFAULT_CONNTRACK.profile,
+    flowsPerHost: configuration.limits?.flowsPerHost ?? DEFAULT_CONNTRACK.flowsPerHost,
+  };
+}
+
+interface Place {
+  protocol: number;
+  interface: number;
+  ports: PortSpan;
+  path: Path;
+}
+
+export class NatBuilder {
+  private readonly interfaces: InterfaceBuilder;
+  private readonly names: Names;
+  private readonly report: Report;
+  private readonly published: Place[] = [];
+
+  constructor(interfaces: InterfaceBuilder, names: Names, report: Report) {
+    this.interfaces = interfaces;
+    this.names = names;
+    this.report = report;
+  }
+
+  /** The rules of `snat`, then those of `masquerade`. */
+  sourceNat(configuration: Configuration): SourceNatPlan[] {
+    const { snat = [], masquerade = [] } = configuration.nat ?? {};
+    const pools = snat.map((rule, index) => this.pool(rule, ["nat", "snat", index]));
+    const own = masquerade.map((rule, index) => this.source(rule, ["nat", "masquerade", index]));
+    return [...pools, ...own].filter((rule) => rule !== undefined);
+  }
+
+  publish(configuration: Configuration): PublishPlan[] {
+    return (configuration.nat?.publish ?? []).flatMap((rule, index) => this.port(rule, ["nat", "publish", index]));
+  }
+
+  private source(rule: MasqueradeConfiguration | SourceNatConfiguration, path: Path): SourceNatPlan | undefined {
+    const from = readPrefixOrAddress(rule.from, [...path, "from"], this.report);
+    const out = this.uplink(rule.out, [...path, "out"]);
+    const ports = rule.ports === undefined ? undefined : this.span(rule.ports, [...path, "ports"]);
+    if (from === undefined || out === undefined || (rule.ports !== undefined && ports === undefined)) return undefined;
+    return { from, out, ...(ports === undefined ? {} : { ports }), ...(rule.fullyRandom ? { fullyRandom: true } : {}) };
+  }
+
+  private pool(rule: SourceNatConfiguration, path: Path): SourceNatPlan | undefined {
+    const built = this.source(rule, path);
+    const to = this.range(rule.to, [...path, "to"]);
+    if (to === undefined || built === undefined) return undefined;
+    if (!this.isFree(to, built.out, [...path, "to"])) return undefined;
+    return { ...built, to };
+  }
+
+  private range(text: string, path: Path): { first: number; last: number } | undefined {
+    const [firstText, lastText = firstText] = text.split("-");
+    const first = readAddress(firstText, path, this.report, "an IPv4 address or a range of them");
+    const last = readAddress(lastText, path, this.report, "an IPv4 address or a range of them");
+    if (first === undefined || last === undefined) return undefined;
+    const count = (last >>> 0) - (first >>> 0) + 1;
+    if (count < 1) {
+      this.report(path, `${quote(text)} ends before it begins; did you mean "${lastText}-${firstText}"?`);
+    } else if (count > MOST_POOL_ADDRESSES) {
+      this.report(path, `${quote(text)} has ${count} addresses: at most ${MOST_POOL_ADDRESSES} are supported`);
+    } else {
+      return { first, last };
+    }
+    return undefined;
+  }
+
+  /** Addresses to hand out are nobody else's: no network's, and of the router's own only that of the uplink. */
+  private isFree(to: { first: number; last: number }, out: number, path: Path): boolean {
+    const networks = new Set(
+      this.interfaces.interfaces.filter(({ kind }) => kind === "network").map((each) => each.index),
+    );
+    for (let offset = 0; offset <= to.last - to.first; offset++) {
+      const address = (to.first + offset) | 0;
+      for (const each of this.interfaces.connected) {
+        const isNetworks = networks.has(each.interface) && contains(each.prefix, address);
+        if (!isNetworks && (each.address !== address || each.interface === out)) continue;
+        const whose = isNetworks ? `in ${formatPrefix(masked(each.prefix))}, the subnet of` : "the router's own on";
+        this.report(path, `${formatAddress(address)} is ${whose} ${quote(each.name)}`);
+        return false;
+      }
+    }
+    return true;
+  }
+
+  private port(rule: PublishConfiguration, path: Path): PublishPlan[] {
+    const owner = this.uplink(rule.on, [...path, "on"]);
+    const ports = this.span(rule.port, [...path, "port"]);
+    const target = ports === undefined ? undefined : this.target(rule.to, ports, [...path, "to"]);
+    if (owner === undefined || ports === undefined || target === undefined) return [];
+    return PROTOCOLS[rule.proto].flatMap((protocol) => {
+      if (!this.isFirst({ protocol, interface: owner, ports, path: [...path, "port"] })) return [];
+      return [{ protocol, interface: owner, ports, ...target }];
+    });
+  }
+
+  private isFirst(place: Place): boolean {
+    const other = this.published.find(
+      ({ protocol, interface: owner, ports }) =>
+        protocol === place.protocol &&
+        owner === place.interface &&
+        ports.first <= place.ports.last &&
+        place.ports.first <= ports.last,
+    );
+    if (other === undefined) this.published.push(place);
+    else this.report(place.path, `published already, at ${formatPath(other.path)}`);
+    return other === undefined;
+  }
+
+  private target(text: string, ports: PortSpan, path: Path): { to: number; toPort?: number } | undefined {
+    const [addressText, portText, ...rest] = text.split(":");
+    if (rest.length > 0 || portText === "") {
+      this.report(path, `expected an IPv4 address with a port, like 10.55.66.3:80, not ${quote(text)}`);
+      return undefined;
+    }
+    const to = readAddress(addressText, path, this.report, "an IPv4 address with a port, like 10.55.66.3:80");
+    const span = portText === undefined ? ports : this.span(portText, path);
+    if (to === undefined || span === undefined || !this.isContainer(to, path)) return undefined;
+    const wanted = ports.last - ports.first;
+    if (span.last !== span.first && span.last - span.first !== wanted) {
+      this.report(path, `${quote(text)} has ${span.last - span.first + 1} ports, ${wanted + 1} are published`);
+    } else if (span.first + wanted > HIGHEST_PORT) {
+      this.report(path, `the last port of ${quote(text)} would be ${span.first + wanted}`);
+    } else {
+      return portText === undefined ? { to } : { to, toPort: span.first };
+    }
+    return undefined;
+  }
+
+  private isContainer(address: number, path: Path): boolean {
+    const { connected, interfaces, isComplete } = this.interfaces;
+    const own = connected.find((each) => each.address === address);
+    if (own !== undefined) {
+      this.report(path, `${formatAddress(address)} is the router's own address on ${quote(own.name)}`);
+      return false;
+    }
+    const subnet = connected.find(({ prefix }) => contains(prefix, address));
+    const isNetworks = interfaces.some(({ index, kind }) => index === subnet?.interface && kind === "network");
+    if (subnet !== undefined && isNetworks) return isHostOf(subnet.prefix, address, "container", path, this.report);
+    // It may be in the subnet that could not be read.
+    if (isComplete) this.report(path, `${formatAddress(address)} is in no network's subnet`);
+    return false;
+  }
+
+  private uplink(name: string, path: Path): number | undefined {
+    const named = findNamed(this.names, name, path, this.report);
+    if (named === undefined) return undefined;
+    if (named.kind === "uplink") return this.interfaces.indexOfInterface.get(name);
+    this.report(path, `${quote(name)} is a ${named.kind}, not an uplink`);
+    return undefined;
+  }
+
+  private span(value: number | string, path: Path): PortSpan | undefined {
+    const [first, last = first] = String(value).split("-").map(Number);
+    if (Number.isNaN(first) || Number.isNaN(last)) this.report(path, `expected a port or a range, not ${quote(value)}`);
+    else if (first < 1 || last < 1 || first > HIGHEST_PORT || last > HIGHEST_PORT)
+      this.report(path, `${quote(value)} has a port that is not 1 to ${HIGHEST_PORT}`);
+    else if (first > last) this.report(path, `${quote(value)} ends before it begins; did you mean "${last}-${first}"?`);
+    else return { first, last };
+    return undefined;
+  }
+}
