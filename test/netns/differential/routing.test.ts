@@ -101,6 +101,27 @@ const flowless = (scenario: Scenario): Scenario => ({
 differential("Routing as the kernel does it", {}, [
   ...TTL,
   {
+    name: "TTL 1 and a wrong checksum",
+    steps: ({ c1, server }) => {
+      const packet = ask(c1, server, { ttl: 1 });
+      return [step("c1", withBytes(packet, packet.length - 1, 0x12), "c1")];
+    },
+    departure: () =>
+      kernelAlone(
+        "Tapir drops what is invalid before it looks at the TTL, the kernel after",
+        expect.stringMatching(/^1: c1 gets .* icmp 11\/0 /),
+      ),
+  },
+  {
+    name: "an error about a packet with a TOS has its TOS",
+    steps: ({ c1, server }) => [
+      step("c1", ask(c1, server, { ttl: 1, tos: 0x10 }), "c1"),
+      step("c1", ask(c1, GATEWAY, { tos: 0xb9 }), "c1"),
+    ],
+    defect:
+      "errors of Tapir's have TOS 0xc0 whatever they are about (RFC 1812 4.3.2.5, and the kernel: 0xc0 and its TOS)",
+  },
+  {
     name: "a traceroute",
     steps: (hosts) => [
       step("c1", udp({ source: hosts.c1, destination: hosts.server, id: uniqueId(), ttl: 1 }, 40_000, 33_435), "c1"),

@@ -1,5 +1,6 @@
 /** UDP through the kernel and through Tapir. */
 
+import { expect } from "vitest";
 import { UPLINK } from "../../support/differential/hosts.ts";
 import { differential } from "../../support/differential/suite.ts";
 import {
@@ -13,7 +14,7 @@ import {
   uniqueId,
   withBytes,
 } from "../../support/differential/talk.ts";
-import { echoRequest, udp } from "../../support/frames.ts";
+import { checksum, concat, echoRequest, ipv4, pseudo, u16, udp } from "../../support/frames.ts";
 
 differential("UDP as the kernel does it", {}, [
   { name: "a question and its answer", steps: (hosts) => [udpOut(hosts), udpBack(hosts), udpOut(hosts)] },
@@ -148,6 +149,19 @@ differential("UDP as the kernel does it", {}, [
     name: "bytes behind the packet do not go on",
     steps: (hosts) => [step("c1", Uint8Array.of(...ask(hosts.c1, hosts.server), ...pattern(15)), "server")],
   },
+  {
+    name: "a datagram shorter than its packet: the checksum over the packet's data and over the datagram",
+    steps: (hosts) => [
+      step("c1", shorter(hosts.c1, hosts.server, 4000, 31), "server"),
+      step("c1", shorter(hosts.c1, hosts.server, 4001, 12), ""),
+    ],
+    departure: () => ({
+      reason:
+        "what the checksum covers is what the datagram says (RFC 768) in Tapir, all that IP carries in the kernel",
+      kernel: [expect.stringMatching(/^1: server gets /), expect.stringMatching(/^1: flow udp /)],
+      tapir: [expect.stringMatching(/^2: server gets /), expect.stringMatching(/^2: flow udp /)],
+    }),
+  },
   { name: "an empty datagram", steps: (hosts) => [udpOut(hosts, 4000, 53, {}, new Uint8Array(0)), udpBack(hosts)] },
   { name: "a full packet", steps: (hosts) => [udpOut(hosts, 4000, 53, {}, pattern(1472)), udpBack(hosts)] },
   {
@@ -173,6 +187,13 @@ differential("UDP as the kernel does it", {}, [
 
 function ask(source: string, destination: string): Uint8Array {
   return udp({ source, destination, id: uniqueId() }, 4000, 53, text("ask"));
+}
+
+/** 31 bytes of UDP that say they are 12, with a checksum over the first `covered`. */
+function shorter(source: string, destination: string, port: number, covered: number): Uint8Array {
+  const datagram = concat(u16(port), u16(53), u16(12), u16(0), pattern(23));
+  const sum = checksum(concat(pseudo(source, destination, 17, covered), datagram.subarray(0, covered)));
+  return ipv4({ source, destination, id: uniqueId() }, 17, withBytes(datagram, 6, ...u16(sum)));
 }
 
 function withoutSum(packet: Uint8Array): Uint8Array {
