@@ -43,6 +43,12 @@ export function hostsOf(number: number): Hosts {
   };
 }
 
+/** Whether a host of any scenario may have this address. */
+export function isHostAddress(address: string): boolean {
+  const last = /^(?:10\.55\.66|198\.51\.100|203\.0\.113)\.(\d+)$/.exec(address)?.[1];
+  return last !== undefined && Number(last) >= 10 && Number(last) <= 253;
+}
+
 export function sideOf(host: HostName): Side {
   return host === "c1" || host === "c2" ? host : "wan";
 }

@@ -6,8 +6,20 @@
  */
 import { type ArpFields, arp, decode, ethernet } from "../frames.ts";
 import { describeFlow, describeReceived, describeSent, Symbols, withoutCounts } from "./describe.ts";
-import { GATEWAY, type HostName, type Hosts, Mac, NEXT_HOP, SIDES, type Side, sideOf, UPLINK } from "./hosts.ts";
+import {
+  GATEWAY,
+  type HostName,
+  type Hosts,
+  isHostAddress,
+  Mac,
+  NEXT_HOP,
+  SIDES,
+  type Side,
+  sideOf,
+  UPLINK,
+} from "./hosts.ts";
 import type { Seen, Step } from "./talk.ts";
+import { putTogether } from "./whole.ts";
 import { Wire } from "./wire.ts";
 import type { World } from "./worlds.ts";
 
@@ -21,6 +33,13 @@ export interface Outcome {
   /** Names of the hosts that received something, in order of `SIDES`. */
   reached: string;
   lines: string[];
+}
+
+export interface PlayOptions {
+  /** Whether the packets and bytes of flows are told. */
+  counted: boolean;
+  /** Whether fragments that arrive are put together first. */
+  whole: boolean;
 }
 
 interface Received {
@@ -48,8 +67,7 @@ export class Player {
     this.wire.close();
   }
 
-  /** Plays a scenario; `counted: false` leaves the flows' packets and bytes out. */
-  async play(hosts: Hosts, steps: readonly Step[], counted: boolean): Promise<Outcome[]> {
+  async play(hosts: Hosts, steps: readonly Step[], { counted, whole }: PlayOptions): Promise<Outcome[]> {
     this.hosts = hosts;
     this.last.clear();
     this.lastPort.clear();
@@ -60,6 +78,7 @@ export class Player {
     let flows: string[] = [];
     for (const [index, step] of steps.entries()) {
       const sent = this.inject(step);
+      if (whole) this.received = putTogether(this.received);
       const lines = this.received.map(({ host, bytes }) => `${host} gets ${describeReceived(bytes, this.symbols)}`);
       const now = (await this.flows()).map((flow) => (counted ? flow : withoutCounts(flow)));
       lines.push(...now.filter((line) => !flows.includes(line)).map((line) => `flow ${line}`));
@@ -145,7 +164,7 @@ export class Player {
   private take(side: Side, bytes: Uint8Array): ArpFields | undefined {
     const { arp: message, destinationMac } = decode(bytes);
     if (message === undefined) {
-      this.received.push({ host: side === "wan" ? onWan(destinationMac) : side, bytes });
+      if (!this.isBelated(bytes)) this.received.push({ host: side === "wan" ? onWan(destinationMac) : side, bytes });
       return undefined;
     }
     if (message.operation === 2) return message;
@@ -156,6 +175,12 @@ export class Player {
       this.wire.send(SIDES.indexOf(side), ethernet(senderMac, mac, ARP_TYPE, reply));
     }
     return undefined;
+  }
+
+  /** Whether a packet is for a host of an earlier scenario: what is sent when time is up for its fragments. */
+  private isBelated(bytes: Uint8Array): boolean {
+    const destination = [...bytes.subarray(30, 34)].join(".");
+    return isIpv4(bytes) && isHostAddress(destination) && !Object.values(this.hosts).includes(destination);
   }
 
   private ownerOf(side: Side, address: string): string | undefined {

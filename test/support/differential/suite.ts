@@ -50,6 +50,8 @@ export interface Scenario {
 export interface SuiteOptions extends WorldOptions {
   /** What Tapir must be able to do; without it the scenarios are skipped by name. */
   needs?: "publish";
+  /** Whether fragments that arrive are put together before they are compared. */
+  whole?: boolean;
   /** `counted` of the scenarios that do not say. */
   counted?: boolean;
 }
@@ -81,7 +83,10 @@ export function differential(title: string, options: SuiteOptions, scenarios: re
         const steps = scenario.steps(hosts);
         for (const player of players) {
           restartIds(1000);
-          const played = await player.play(hosts, steps, scenario.counted ?? options.counted ?? true);
+          const played = await player.play(hosts, steps, {
+            counted: scenario.counted ?? options.counted ?? true,
+            whole: options.whole ?? false,
+          });
           outcomes.push(
             played.map((outcome) => ({ ...outcome, lines: outcome.lines.map(scenario.alike ?? ((line) => line)) })),
           );
