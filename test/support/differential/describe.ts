@@ -24,8 +24,8 @@ function hex(bytes: Uint8Array): string {
 
 /** What was chosen by a router, and what by the scenario; one for each world and scenario. */
 export class Symbols {
-  /** From the start on: the inside port of all that is published. */
-  private readonly used = new Set<string>(["tcp 80", "udp 80"]);
+  /** From the start on: the inside port of all that is published, and the port that configurations let flows have. */
+  private readonly used = new Set<string>(["tcp 80", "udp 80", "tcp 2000", "udp 2000"]);
   private readonly chosen = new Map<string, string>();
   private readonly datagrams = new Map<number, string>();
   private readonly macs = new Map<string, string>(Object.entries(Mac).map(([name, mac]) => [mac, name]));

@@ -32,6 +32,8 @@ export interface WorldOptions {
   networkMtu?: number;
   publish?: readonly Publication[];
   rules?: readonly RulePair[];
+  /** The only port or range that TCP and UDP flows take: "2000", "3000-3001". */
+  masqueradePorts?: string;
 }
 
 export interface World {
@@ -69,7 +71,9 @@ const SYSCTLS = `
   done`;
 
 /** The rules of the kernel's world, as `configuration` says them to Tapir. */
-function kernelRules({ publish = [], rules: pairs = [] }: WorldOptions): string[] {
+function kernelRules({ publish = [], rules: pairs = [], masqueradePorts }: WorldOptions): string[] {
+  const masquerade = "-t nat -A POSTROUTING -s 10.55.66.0/24 -o up0";
+  const onPorts = masqueradePorts === undefined ? [] : ["tcp", "udp"];
   const rules = [
     "-P FORWARD DROP",
     "-A INPUT -m conntrack --ctstate INVALID -j DROP",
@@ -77,7 +81,8 @@ function kernelRules({ publish = [], rules: pairs = [] }: WorldOptions): string[
     ...pairs.map(({ chain, iptables }) => `-A ${chain.toUpperCase()} ${iptables}`),
     "-A FORWARD -m conntrack --ctstate ESTABLISHED,RELATED -j ACCEPT",
     "-A FORWARD -i br0 -o up0 -j ACCEPT",
-    "-t nat -A POSTROUTING -s 10.55.66.0/24 -o up0 -j MASQUERADE",
+    ...onPorts.map((protocol) => `${masquerade} -p ${protocol} -j MASQUERADE --to-ports ${masqueradePorts}`),
+    `${masquerade} -j MASQUERADE`,
   ];
   for (const { proto, port, to } of publish) {
     const [address, inside] = to.split(":");
@@ -129,7 +134,10 @@ export async function kernelWorld(options: WorldOptions): Promise<World> {
 }
 
 function configuration(containers: readonly string[], options: WorldOptions): string {
-  const ports = containers.map((netns, index) => `      c${index + 1}: { netns: ${netns}, ifname: eth0 }`).join("\n");
+  const ports = options.masqueradePorts;
+  const containerPorts = containers
+    .map((netns, index) => `      c${index + 1}: { netns: ${netns}, ifname: eth0 }`)
+    .join("\n");
   const publish = (options.publish ?? []).map(
     ({ proto, port, to }) => `    - { proto: ${proto}, on: wan, port: ${port}, to: "${to}" }\n`,
   );
@@ -144,11 +152,11 @@ networks:
     subnet: 10.55.66.0/24
     mtu: ${options.networkMtu ?? 1500}
     ports:
-${ports}
+${containerPorts}
 uplinks:
   wan: { kind: packet, device: up0, address: ${UPLINK}/24, gateway: ${NEXT_HOP} }
 nat:
-  masquerade: [ { from: 10.55.66.0/24, out: wan } ]
+  masquerade: [ { from: 10.55.66.0/24, out: wan${ports === undefined ? "" : `, ports: ${ports}`} } ]
 ${publish.length === 0 ? "" : `  publish:\n${publish.join("")}`}
 filter:
   forward:
