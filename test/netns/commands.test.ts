@@ -57,7 +57,18 @@ describe.skipIf(!canRun)("a running router", () => {
       "0.0.0.0/0",
     ]);
     expect(shown("rules")).toMatchObject({ forward: { policy: "accept", rules: [] }, input: { policy: "accept" } });
-    expect(shown("nat")).toEqual([{ kind: "masquerade", from: "10.55.66.0/24", out: "wan", to: Address.UPLINK }]);
+    expect(shown("nat")).toEqual([
+      {
+        kind: "masquerade",
+        profile: "linux",
+        proto: null,
+        ports: null,
+        fullyRandom: false,
+        from: "10.55.66.0/24",
+        out: "wan",
+        to: Address.UPLINK,
+      },
+    ]);
     expect(shown<{ flows: number }>("stats").flows).toBe(1);
     expect(shown<{ reason: string; count: number }[]>("drops")).toContainEqual(
       expect.objectContaining({ reason: "routed", count: 2 }),
