@@ -552,6 +552,31 @@ describe("routes, NAT and rules", () => {
       ['f:6:53: nat.snat[0].to: 10.55.66.9 is in 10.55.66.0/24, the subnet of "lab"'],
     ],
     [
+      "nat: { snat: [ { from: 10.55.66.0/24, out: wan, to: 10.55.65.250-10.55.66.3 } ] }",
+      ['f:6:53: nat.snat[0].to: 10.55.66.0 is in 10.55.66.0/24, the subnet of "lab"'],
+    ],
+    [
+      "  w2: { kind: tap, device: up1, address: 198.51.100.5/24 }\nnat: { snat: [ { from: 10.55.66.0/24, out: wan, to: 198.51.100.1-198.51.100.9 } ] }",
+      ['f:7:53: nat.snat[0].to: 198.51.100.5 is the router\'s own address on "w2"'],
+    ],
+    [
+      "nat: { snat: [ { from: 10.55.66.0/24, out: wan, to: 127.255.255.255-128.0.0.1 } ] }",
+      ["f:6:53: nat.snat[0].to: 127.255.255.255 is not a unicast address"],
+    ],
+    [
+      "nat: { snat: [ { from: 10.55.66.0/24, out: wan, to: 223.255.255.250-224.0.0.1 } ] }",
+      ["f:6:53: nat.snat[0].to: 224.0.0.1 is not a unicast address"],
+    ],
+    [
+      "nat: { snat: [ { from: 10.55.66.0/24, out: wan, to: 203.0.113.10-203.0.113.12-x } ] }",
+      ['f:6:53: nat.snat[0].to: expected an IPv4 address or a range of them, not "203.0.113.10-203.0.113.12-x"'],
+    ],
+    [
+      "nat: { snat: [ { from: 10.55.66.0/24, out: wan, to: here } ] }",
+      ['f:6:53: nat.snat[0].to: expected an IPv4 address or a range of them, not "here"'],
+    ],
+    ["nat: { profile: lniux }", ['f:6:17: nat.profile: expected linux or bcp, not "lniux"; did you mean "linux"?']],
+    [
       "nat: { snat: [ { from: 10.55.66.0/24, out: wan, to: 203.0.113.9, ports: 70000 } ] }",
       [expect.stringContaining("nat.snat[0].ports: expected a port from 1 to 65535 or a range like 2000-3000")],
     ],
@@ -586,6 +611,39 @@ describe("routes, NAT and rules", () => {
     [
       'nat: { publish: [ { proto: tcp, on: wan, port: 80, to: "10.55.66.2:" } ] }',
       ['f:6:56: nat.publish[0].to: expected an IPv4 address with a port, like 10.55.66.3:80, not "10.55.66.2:"'],
+    ],
+    ...["8e1", "0x50", " 80", "80-90-100", "http"].map((port): [string, unknown[]] => [
+      `nat: { publish: [ { proto: tcp, on: wan, port: 80, to: "10.55.66.2:${port}" } ] }`,
+      [`f:6:56: nat.publish[0].to: expected a port or a range, not "${port}"`],
+    ]),
+    [
+      'nat: { publish: [ { proto: tcp, on: wan, port: 80, to: "10.55.66.2:0" } ] }',
+      ['f:6:56: nat.publish[0].to: "0" has a port that is not 1 to 65535'],
+    ],
+    [
+      'nat: { publish: [ { proto: tcp, on: wan, port: 80-89, to: "10.55.66.2:80-80" } ] }',
+      ['f:6:59: nat.publish[0].to: "10.55.66.2:80-80" has 1 port, 10 are published'],
+    ],
+    [
+      'nat: { publish: [ { proto: tcp, on: wan, port: 80, to: "10.55.66.255:80" } ] }',
+      ["f:6:56: nat.publish[0].to: container 10.55.66.255 is the broadcast address, not a host's"],
+    ],
+    [
+      'nat: { publish: [ { proto: tcp, on: wan, port: 80, to: "10.55.66.0:80" } ] }',
+      ["f:6:56: nat.publish[0].to: container 10.55.66.0 is the network's own address, not a host's"],
+    ],
+    [
+      "nat: { publish: [ { proto: both, on: wan, port: 80, to: 10.55.66.2 }, { proto: both, on: wan, port: 80, to: 10.55.66.2 } ] }",
+      ["f:6:101: nat.publish[1].port: published already, at nat.publish[0].port"],
+    ],
+    ["limits: { flowsPerHost: -1 }", ["f:6:25: limits.flowsPerHost: expected an integer from 0 to 16777216, not -1"]],
+    [
+      "conntrack: { lose: true, liberal: x, maxRetransmissions: 0 }",
+      [
+        'f:6:14: conntrack.lose: unknown key "lose"; did you mean "loose"?',
+        'f:6:35: conntrack.liberal: expected true or false, not "x"',
+        "f:6:58: conntrack.maxRetransmissions: expected an integer from 1 to 15, not 0",
+      ],
     ],
     [
       "nat: { publish: [ { proto: both, on: wan, port: 80-90, to: 10.55.66.2 }, { proto: udp, on: wan, port: 85, to: 10.55.66.2 } ] }",

@@ -94,9 +94,13 @@ export function isHostOf(subnet: Prefix, address: number, what: string, path: Pa
     if (address === base) return refuse("is the network's own address, not a host's");
     if (address === broadcastOf(subnet)) return refuse("is the broadcast address, not a host's");
   }
+  return isUnicast(address) || refuse("is not a unicast address");
+}
+
+/** Whether a host may have the address: not in "this network", loopback, multicast or reserved (RFC 6890). */
+export function isUnicast(address: number): boolean {
   const first = address >>> 24;
-  if (first === 0 || first === 127 || first >= 224) return refuse("is not a unicast address");
-  return true;
+  return first !== 0 && first !== 127 && first < 224;
 }
 
 function broadcastOf(subnet: Prefix): number {

@@ -7,8 +7,8 @@ import {
   type SourceNatPlan,
 } from "../../dataplane/plan.ts";
 import { Protocol } from "../../packet/ipv4.ts";
-import { contains, formatAddress } from "../../packet/ipv4_address.ts";
-import { formatPrefix, isHostOf, masked, readAddress, readPrefixOrAddress } from "./addresses.ts";
+import { contains, formatAddress, prefixMask } from "../../packet/ipv4_address.ts";
+import { formatPrefix, isHostOf, isUnicast, masked, readAddress, readPrefixOrAddress } from "./addresses.ts";
 import type { InterfaceBuilder } from "./build_interfaces.ts";
 import { formatPath, type Path, quote, type Report } from "./errors.ts";
 import { findNamed, type Names } from "./names.ts";
@@ -21,6 +21,8 @@ import {
 } from "./schema_nat.ts";
 
 const HIGHEST_PORT = 65_535;
+const PORT_OR_RANGE = /^\d{1,5}(-\d{1,5})?$/;
+const RANGE_WORDS = "an IPv4 address or a range of them";
 const PROTOCOLS = { tcp: [Protocol.TCP], udp: [Protocol.UDP], both: [Protocol.TCP, Protocol.UDP] } as const;
 
 export function buildConntrack(configuration: Configuration): ConntrackPlan {
@@ -35,7 +37,7 @@ export function buildConntrack(configuration: Configuration): ConntrackPlan {
 }
 
 interface Place {
-  protocol: number;
+  protocols: readonly number[];
   interface: number;
   ports: PortSpan;
   path: Path;
@@ -82,15 +84,22 @@ export class NatBuilder {
   }
 
   private range(text: string, path: Path): { first: number; last: number } | undefined {
-    const [firstText, lastText = firstText] = text.split("-");
-    const first = readAddress(firstText, path, this.report, "an IPv4 address or a range of them");
-    const last = readAddress(lastText, path, this.report, "an IPv4 address or a range of them");
+    const [firstText, lastText = firstText, ...rest] = text.split("-");
+    if (rest.length > 0) {
+      this.report(path, `expected ${RANGE_WORDS}, not ${quote(text)}`);
+      return undefined;
+    }
+    const first = readAddress(firstText, path, this.report, RANGE_WORDS);
+    const last = lastText === firstText ? first : readAddress(lastText, path, this.report, RANGE_WORDS);
     if (first === undefined || last === undefined) return undefined;
     const count = (last >>> 0) - (first >>> 0) + 1;
     if (count < 1) {
       this.report(path, `${quote(text)} ends before it begins; did you mean "${lastText}-${firstText}"?`);
     } else if (count > MOST_POOL_ADDRESSES) {
       this.report(path, `${quote(text)} has ${count} addresses: at most ${MOST_POOL_ADDRESSES} are supported`);
+    } else if (!isUnicast(first) || !isUnicast(last)) {
+      // What is not unicast comes in blocks far larger than a pool: between two unicast ends all are.
+      this.report(path, `${formatAddress(isUnicast(first) ? last : first)} is not a unicast address`);
     } else {
       return { first, last };
     }
@@ -99,18 +108,17 @@ export class NatBuilder {
 
   /** Addresses to hand out are nobody else's: no network's, and of the router's own only that of the uplink. */
   private isFree(to: { first: number; last: number }, out: number, path: Path): boolean {
-    const networks = new Set(
-      this.interfaces.interfaces.filter(({ kind }) => kind === "network").map((each) => each.index),
-    );
-    for (let offset = 0; offset <= to.last - to.first; offset++) {
-      const address = (to.first + offset) | 0;
-      for (const each of this.interfaces.connected) {
-        const isNetworks = networks.has(each.interface) && contains(each.prefix, address);
-        if (!isNetworks && (each.address !== address || each.interface === out)) continue;
-        const whose = isNetworks ? `in ${formatPrefix(masked(each.prefix))}, the subnet of` : "the router's own on";
-        this.report(path, `${formatAddress(address)} is ${whose} ${quote(each.name)}`);
-        return false;
-      }
+    const { connected, interfaces } = this.interfaces;
+    for (const { interface: index, name, prefix, address } of connected) {
+      const isNetworks = interfaces.some((each) => each.index === index && each.kind === "network");
+      if (!isNetworks && index === out) continue;
+      const length = isNetworks ? prefix.length : 32;
+      const taken = masked({ address, length });
+      const first = Math.max(to.first >>> 0, taken.address >>> 0);
+      if (first > Math.min(to.last >>> 0, (taken.address | ~prefixMask(length)) >>> 0)) continue;
+      const whose = isNetworks ? `in ${formatPrefix(taken)}, the subnet of` : "the router's own address on";
+      this.report(path, `${formatAddress(first | 0)} is ${whose} ${quote(name)}`);
+      return false;
     }
     return true;
   }
@@ -120,19 +128,18 @@ export class NatBuilder {
     const ports = this.span(rule.port, [...path, "port"]);
     const target = ports === undefined ? undefined : this.target(rule.to, ports, [...path, "to"]);
     if (owner === undefined || ports === undefined || target === undefined) return [];
-    return PROTOCOLS[rule.proto].flatMap((protocol) => {
-      if (!this.isFirst({ protocol, interface: owner, ports, path: [...path, "port"] })) return [];
-      return [{ protocol, interface: owner, ports, ...target }];
-    });
+    const protocols: readonly number[] = PROTOCOLS[rule.proto];
+    if (!this.isFirst({ protocols, interface: owner, ports, path: [...path, "port"] })) return [];
+    return protocols.map((protocol) => ({ protocol, interface: owner, ports, ...target }));
   }
 
   private isFirst(place: Place): boolean {
     const other = this.published.find(
-      ({ protocol, interface: owner, ports }) =>
-        protocol === place.protocol &&
+      ({ protocols, interface: owner, ports }) =>
         owner === place.interface &&
         ports.first <= place.ports.last &&
-        place.ports.first <= ports.last,
+        place.ports.first <= ports.last &&
+        protocols.some((protocol) => place.protocols.includes(protocol)),
     );
     if (other === undefined) this.published.push(place);
     else this.report(place.path, `published already, at ${formatPath(other.path)}`);
@@ -149,8 +156,8 @@ export class NatBuilder {
     const span = portText === undefined ? ports : this.span(portText, path);
     if (to === undefined || span === undefined || !this.isContainer(to, path)) return undefined;
     const wanted = ports.last - ports.first;
-    if (span.last !== span.first && span.last - span.first !== wanted) {
-      this.report(path, `${quote(text)} has ${span.last - span.first + 1} ports, ${wanted + 1} are published`);
+    if (portText?.includes("-") && span.last - span.first !== wanted) {
+      this.report(path, `${quote(text)} has ${counted(span.last - span.first + 1)}, ${wanted + 1} are published`);
     } else if (span.first + wanted > HIGHEST_PORT) {
       this.report(path, `the last port of ${quote(text)} would be ${span.first + wanted}`);
     } else {
@@ -184,11 +191,15 @@ export class NatBuilder {
 
   private span(value: number | string, path: Path): PortSpan | undefined {
     const [first, last = first] = String(value).split("-").map(Number);
-    if (Number.isNaN(first) || Number.isNaN(last)) this.report(path, `expected a port or a range, not ${quote(value)}`);
+    if (!PORT_OR_RANGE.test(String(value))) this.report(path, `expected a port or a range, not ${quote(value)}`);
     else if (first < 1 || last < 1 || first > HIGHEST_PORT || last > HIGHEST_PORT)
       this.report(path, `${quote(value)} has a port that is not 1 to ${HIGHEST_PORT}`);
     else if (first > last) this.report(path, `${quote(value)} ends before it begins; did you mean "${last}-${first}"?`);
     else return { first, last };
     return undefined;
   }
+}
+
+function counted(ports: number): string {
+  return ports === 1 ? "1 port" : `${ports} ports`;
 }
