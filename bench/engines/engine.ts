@@ -30,6 +30,8 @@ export interface Engine {
   readonly title: string;
   /** Why it cannot run here; null when it can. */
   unavailable(): string | null;
+  /** It has to see traffic before it is as fast as it gets (a just-in-time compiler). */
+  readonly warmsUp?: boolean;
   /** Most flows that it can hold here; absent: as many as it is told. */
   maxFlows?(): number;
   start(world: World, options: StartOptions): Promise<Running>;

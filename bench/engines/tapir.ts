@@ -71,6 +71,7 @@ export const tapir: Engine = {
   name: "tapir",
   title: "Tapir, TAP to TAP",
   unavailable,
+  warmsUp: true,
   start: (world, options) => startWith("tap", world, options),
 };
 
@@ -78,5 +79,6 @@ export const tapirPacket: Engine = {
   name: "tapir-packet",
   title: "Tapir, TAP to a packet socket on a veth",
   unavailable,
+  warmsUp: true,
   start: (world, options) => startWith("packet", world, options),
 };

@@ -17,7 +17,7 @@ const PROGRAM = join(packageRoot(), "dist/src/dataplane/main.js");
  * V8 settings of the dataplane. Its stages are many small functions; the default budget stops inlining in the middle
  * of the walk, which costs a fifth of the rate.
  */
-const V8_FLAGS = ["--max-inlined-bytecode-size-cumulative=5000", "--max-inlined-bytecode-size=1000"];
+export const V8_FLAGS = ["--max-inlined-bytecode-size-cumulative=5000", "--max-inlined-bytecode-size=1000"];
 
 /** Time between asking the dataplane to stop and killing it. */
 const STOP_MS = 2_000;
