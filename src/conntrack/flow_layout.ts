@@ -1,13 +1,14 @@
 /**
  * The layout of a flow in memory: 32 words, two cache lines. The first line is what a hit needs (both tuples, status,
- * deadline, cached route and checksum differences); the second holds counters and what TCP tracking remembers.
+ * deadline, cached route, checksum differences, counters of the original direction); the second holds the counters of
+ * the reply direction and what TCP tracking remembers.
  * The control process maps the same memory and reads it with these names.
  */
 export const FLOW_WORDS = 32;
 export const FLOW_SHIFT = 5;
 
 /** Raised whenever a word changes its meaning: a table of another layout is never adopted. */
-export const FLOW_LAYOUT_VERSION = 1;
+export const FLOW_LAYOUT_VERSION = 2;
 
 export const FlowWord = {
   /** The tuple of the original direction; that of the reply direction follows it, `TUPLE_WORDS` further. */
@@ -29,21 +30,23 @@ export const FlowWord = {
   REPLY_DIFFERENCE: 11,
   /** The generation of rules, routes and neighbours under which the flow was admitted. */
   GENERATION: 12,
-  MARK: 13,
-  /** When the flow began: wrapped milliseconds. */
-  CREATED: 14,
-  /** TCP: window of the segment in TCP_LAST_END (high 16 bits), digest of its numbers (low 16 bits). */
-  TCP_LAST_WINDOW: 15,
-
-  /** Counters of the original direction (packets, bytes, high halves); those of the reply direction follow. */
-  PACKETS: 16,
-  BYTES: 17,
+  /**
+   * Counters of the original direction (packets, bytes, high halves); those of the reply direction follow, and begin
+   * the second line: one-way traffic touches the first alone.
+   */
+  PACKETS: 13,
+  BYTES: 14,
   /** Bits 32 to 47: packets in the high half, bytes in the low half. */
-  COUNTERS_HIGH: 18,
-  REPLY_PACKETS: 19,
-  REPLY_BYTES: 20,
-  REPLY_COUNTERS_HIGH: 21,
+  COUNTERS_HIGH: 15,
+  REPLY_PACKETS: 16,
+  REPLY_BYTES: 17,
+  REPLY_COUNTERS_HIGH: 18,
 
+  MARK: 19,
+  /** When the flow began: wrapped milliseconds. */
+  CREATED: 20,
+  /** TCP: window of the segment in TCP_LAST_END (high 16 bits), digest of its numbers (low 16 bits). */
+  TCP_LAST_WINDOW: 21,
   /** TCP window of the original direction; that of the reply direction follows it, `TCP_WINDOW_WORDS` further. */
   TCP_END: 22,
   TCP_MAX_END: 23,

@@ -10,6 +10,7 @@
 import { FLOW_SHIFT, FlowWord } from "../conntrack/flow_layout.ts";
 import { EtherType } from "../packet/ethernet.ts";
 import type { Frame } from "../packet/frame.ts";
+import { Protocol } from "../packet/ipv4.ts";
 import { parse, parseIpv4 } from "../packet/parse.ts";
 import { Stop } from "../packet/stop_reasons.ts";
 import { receiveArp } from "./arp.ts";
@@ -27,7 +28,8 @@ import { translateFrame } from "./translation.ts";
 // Private to the file: V8 folds these, but not what is imported (docs/decisions/0002-constants.md).
 const { CONTINUE: STOP_CONTINUE, ETHERTYPE_UNKNOWN, PORT_UNUSABLE, ROUTED, VLAN_TAGGED } = Stop;
 const { ARP, IPV4, VLAN } = EtherType;
-const { PACKETS } = FlowWord;
+const { REPLY_PACKETS: SECOND_LINE } = FlowWord;
+const { TCP } = Protocol;
 
 /** Flows that the caches hold anyway. */
 const CACHED_FLOWS = 4096;
@@ -72,7 +74,8 @@ function touchFlows(router: Router, count: number): void {
     // An empty place names no entry: the first one is as good as any.
     const reference = touched[i] - 1;
     const base = reference < 0 ? 0 : (reference >> 1) << FLOW_SHIFT;
-    touched[i] = words[base] ^ words[base + PACKETS];
+    const needsBoth = (reference & 1) !== 0 || frames[receivedSlot[i]].protocol === TCP;
+    touched[i] = words[base] ^ words[needsBoth ? base + SECOND_LINE : base];
   }
 }
 
