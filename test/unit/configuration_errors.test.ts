@@ -581,6 +581,10 @@ describe("routes, NAT and rules", () => {
       [expect.stringContaining("nat.snat[0].ports: expected a port from 1 to 65535 or a range like 2000-3000")],
     ],
     [
+      "nat: { snat: [ { from: 10.55.66.0/24, out: wan, to: 203.0.113.250-203.0.113.255 } ] }",
+      ["f:6:53: nat.snat[0].to: 203.0.113.255 is a broadcast address, not a host's"],
+    ],
+    [
       "nat: { masquerade: [ { from: 10.55.66.0/24, out: wan, ports: 30-20 } ] }",
       ['f:6:62: nat.masquerade[0].ports: "30-20" ends before it begins; did you mean "20-30"?'],
     ],

@@ -120,7 +120,22 @@ export class NatBuilder {
       this.report(path, `${formatAddress(first | 0)} is ${whose} ${quote(name)}`);
       return false;
     }
-    return true;
+    return this.isHosts(to, out, path);
+  }
+
+  /** The router will answer ARP for them: they are neither the gateway's nor the subnet's own. */
+  private isHosts(to: { first: number; last: number }, out: number, path: Path): boolean {
+    const { connected, gateways } = this.interfaces;
+    const reserved = gateways.map(({ via }) => ({ address: via, what: "the gateway of an uplink" }));
+    for (const { interface: index, prefix } of connected) {
+      if (index !== out || prefix.length > 30) continue;
+      const { address } = masked(prefix);
+      reserved.push({ address, what: "the address of a subnet, not a host's" });
+      reserved.push({ address: address | ~prefixMask(prefix.length), what: "a broadcast address, not a host's" });
+    }
+    const found = reserved.find(({ address }) => address >>> 0 >= to.first >>> 0 && address >>> 0 <= to.last >>> 0);
+    if (found !== undefined) this.report(path, `${formatAddress(found.address)} is ${found.what}`);
+    return found === undefined;
   }
 
   private port(rule: PublishConfiguration, path: Path): PublishPlan[] {
