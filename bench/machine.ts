@@ -18,7 +18,8 @@ export function describeMachine(): Machine {
     processor: all[0]?.model.trim() ?? "unknown",
     processors: all.length,
     memoryGiB: Math.round(totalmem() / 2 ** 30),
-    kernel: release(),
+    // Without what the builder appended: it may name a machine.
+    kernel: release().split("-")[0],
     node: process.version,
     loadAtStart: Number.parseFloat(readFileSync("/proc/loadavg", "utf8")),
   };

@@ -3,6 +3,7 @@
  *
  *     npm run bench                        everything, at most half an hour
  *     npm run bench -- --quick             the short measures, at most three minutes
+ *     npm run bench -- --out DIR           the report there, not in docs/performance
  *     npm run bench -- --only NAME         one measure (again for more); --list names them
  *     npm run bench -- --priority          before other work on the machine
  */
@@ -15,6 +16,7 @@ import { ENGINES, MEASURES } from "./catalogue.ts";
 import { describeMachine } from "./machine.ts";
 import { enginesOf, type Measure } from "./measures/measure.ts";
 import { raiseAll } from "./priority.ts";
+import { isGoal } from "./report/goals.ts";
 import { jsonReport } from "./report/json.ts";
 import { markdownReport } from "./report/markdown.ts";
 import type { Report } from "./report/report.ts";
@@ -110,14 +112,19 @@ async function main(): Promise<void> {
       rounds: options.rounds,
       quick: options.quick,
       deadline: begin + options.minutes * 60_000,
+      isGoal,
       progress,
     },
     results,
   );
+  if (options.quick && options.only.length === 0) {
+    for (const { title, isLong } of MEASURES) if (isLong) results.skip(`${title}: not part of a quick run`);
+  }
   const report: Report = {
     date: new Date(begin).toISOString(),
     minutes: (Date.now() - begin) / 60_000,
     rounds,
+    quick: options.quick,
     machine,
     engines: [...engines.values()],
     absent,
@@ -125,8 +132,8 @@ async function main(): Promise<void> {
     results,
   };
   mkdirSync(options.out, { recursive: true });
-  writeFileSync(join(options.out, "report.json"), jsonReport(report));
-  writeFileSync(join(options.out, "report.md"), markdownReport(report));
+  writeFileSync(join(options.out, "results.json"), jsonReport(report));
+  writeFileSync(join(options.out, "README.md"), markdownReport(report));
   for (const measure of measures) {
     const drawing = plot(measure, results);
     if (drawing !== undefined) writeFileSync(join(options.out, `${measure.name}.svg`), drawing);

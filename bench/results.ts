@@ -15,6 +15,13 @@ export class Results {
   /** What was wrong, each thing once with how often: "measure, case, engine: what". */
   readonly problems = new Map<string, number>();
 
+  /** What the time was too short for. */
+  readonly skipped: string[] = [];
+
+  skip(what: string): void {
+    this.skipped.push(what);
+  }
+
   row(measure: Measure, caseName: string, metric: Metric): Row {
     const found = this.rows.find(
       (row) => row.measure === measure.name && row.case === caseName && row.metric.name === metric.name,

@@ -9,7 +9,16 @@ async function startCable(world: World): Promise<Running> {
   world.configureOutside();
   run("ip", "-n", outside.name, "route", "add", CONTAINERS, "dev", OUTSIDE_DEVICE);
   const nextHop = macOf(outside, OUTSIDE_DEVICE);
-  return { container, address: CONTAINER, nextHop, seenAs: CONTAINER, sinkCpu: 1, pids: [], stop: async () => {} };
+  return {
+    container,
+    address: CONTAINER,
+    nextHop,
+    seenAs: CONTAINER,
+    sinkCpu: 1,
+    pids: [],
+    isStateless: true,
+    stop: async () => {},
+  };
 }
 
 export const cable: Engine = {

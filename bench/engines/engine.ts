@@ -8,6 +8,14 @@ export interface StartOptions {
   readonly flows: number;
 }
 
+/** What a variant of an engine is told besides. */
+export interface Variant {
+  /** Filter rules that match nothing of the load, before those that do. */
+  readonly rules?: number;
+  /** Flags of the dataplane's V8. */
+  readonly flags?: string;
+}
+
 /** An engine at work between the two namespaces, with their devices up. */
 export interface Running {
   readonly container: Namespace;
@@ -19,8 +27,14 @@ export interface Running {
   readonly seenAs: string;
   /** A processor that the receiver may use without disturbing the engine, where the generator has the first one. */
   readonly sinkCpu: number;
-  /** Its own processes, for the count of their CPU time. */
+  /** Its own processes, the one that carries the packets last; for the count of their memory. */
   readonly pids: readonly number[];
+  /** It knows no flows: nothing has to be set up before a trial. */
+  readonly isStateless?: boolean;
+  /** Flows that it holds, both directions as one. */
+  countFlows?(): Promise<number>;
+  /** What it wrote to its output. */
+  output?(): string;
   stop(): Promise<void>;
 }
 

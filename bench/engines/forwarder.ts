@@ -26,6 +26,7 @@ async function start(world: World, options: StartOptions): Promise<Running> {
     seenAs: CONTAINER,
     sinkCpu: 0,
     pids: [program.pid],
+    isStateless: true,
     stop: () => program.stop(),
   };
 }

@@ -1,7 +1,7 @@
 /** A trial with raw datagrams: the generator sends from the container's device, the sink counts on the outside's. */
 import { finishProgram, pause, runProgram, startProgram } from "../processes.ts";
 import { CONTAINER_DEVICE, FAR, OUTSIDE, OUTSIDE_DEVICE, RAW_PORT } from "../topology.ts";
-import type { Context } from "./measure.ts";
+import type { Context, WarmUp } from "./measure.ts";
 
 export interface Load {
   readonly flows: number;
@@ -54,6 +54,8 @@ export interface Trial {
   readonly problems: string[];
 }
 
+/** The receiver is told when to end; by itself it does so much later. */
+const SINK_SPARE_MS = 60_000;
 /** How long the last frames may be under way. */
 const SETTLE_MS = 60;
 /** Flows of one destination; more need the outside's second network. */
@@ -78,6 +80,7 @@ export async function sendDatagrams(context: Context, load: Load): Promise<Trial
     device: OUTSIDE_DEVICE,
     port: RAW_PORT,
     source: running.seenAs,
+    ms: load.milliseconds + SINK_SPARE_MS,
     cpu: context.sinkCpu,
   });
   const isImix = load.size === "imix";
@@ -111,3 +114,9 @@ export async function sendDatagrams(context: Context, load: Load): Promise<Trial
     problems: problemsOf(report),
   };
 }
+
+/** The path of known flows, as fast as the generator can. */
+export const datagramWarmUp: WarmUp = {
+  kind: "datagrams",
+  run: (context, milliseconds) => sendDatagrams(context, { flows: 64, milliseconds }),
+};

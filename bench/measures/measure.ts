@@ -28,8 +28,19 @@ export interface Case {
   readonly name: string;
   /** Flows that the engine must be able to hold at once. */
   readonly flows: number;
+  /** About how long it takes in a full run, for the plan of the time; absent: 2. */
+  readonly seconds?: number;
+  /** Left out of a quick run. */
+  readonly isLong?: boolean;
   readonly metrics: readonly Metric[];
   run(context: Context): Promise<Finding>;
+}
+
+/** Load that is not measured, so that nobody measures a router whose code is still being compiled. */
+export interface WarmUp {
+  /** One warm-up of a kind is enough for a started engine. */
+  readonly kind: string;
+  run(context: Context, milliseconds: number): Promise<unknown>;
 }
 
 export interface Measure {
@@ -41,8 +52,12 @@ export interface Measure {
   readonly engines: readonly string[];
   /** Those of a quick run; absent: the forwarder, the kernel and Tapir, as far as they are in `engines`. */
   readonly quickEngines?: readonly string[];
-  /** Most rounds, where one says enough; a quick run makes one of them. */
+  /** Most rounds, where few say enough; a quick run makes one of them. */
   readonly mostRounds?: number;
+  /** Before the first trial on a started engine; absent: no load goes through one. */
+  readonly warmUp?: WarmUp;
+  /** It needs an engine that nothing was sent through yet. */
+  readonly needsOwnEngine?: boolean;
   /** Generator and receiver on the first processor, the engine on the second; or everything where it likes. */
   readonly placement: "pinned" | "unpinned";
   /** Left out of a quick run. */
@@ -68,4 +83,8 @@ export function enginesOf(measure: Measure, quick: boolean): string[] {
 export function roundsOf(measure: Measure, quick: boolean): number {
   if (measure.mostRounds === undefined) return Number.POSITIVE_INFINITY;
   return quick ? 1 : measure.mostRounds;
+}
+
+export function casesOf(measure: Measure, quick: boolean): Case[] {
+  return measure.cases.filter(({ isLong }) => !(quick && isLong));
 }

@@ -1,7 +1,7 @@
 /** One flow of small datagrams to an ordinary socket: where merging before the write (UDP segmentation offload) counts. */
 import { finishProgram, pause, runProgram, startProgram } from "../processes.ts";
 import { CONTAINER_DEVICE, OUTSIDE } from "../topology.ts";
-import { sendDatagrams } from "./datagrams.ts";
+import { datagramWarmUp, sendDatagrams } from "./datagrams.ts";
 import { type Case, type Context, type Finding, type Measure, RATE } from "./measure.ts";
 
 /** Not the port of raw datagrams: these reach a socket. */
@@ -44,7 +44,7 @@ async function oneFlow(context: Context, gro: boolean): Promise<Finding> {
 
 function socketCase(gro: boolean): Case {
   const name = gro ? "to a socket with UDP_GRO" : "to a plain socket";
-  return { name, flows: 1, metrics: [RATE], run: (context) => oneFlow(context, gro) };
+  return { name, flows: 1, isLong: true, metrics: [RATE], run: (context) => oneFlow(context, gro) };
 }
 
 async function onDevice(context: Context): Promise<Finding> {
@@ -60,6 +60,7 @@ export const oneFlowMeasure: Measure = {
   engines: ["forwarder", "kernel", "kernel-tuned", "tapir"],
   placement: "pinned",
   isLong: false,
+  warmUp: datagramWarmUp,
   cases: [
     { name: "counted on the device", flows: 1, metrics: [RATE], run: onDevice },
     socketCase(false),

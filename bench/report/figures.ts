@@ -3,6 +3,7 @@ import type { Summary } from "../statistics.ts";
 
 export function figure(value: number): string {
   if (value >= 1000) return Math.round(value).toLocaleString("en-US").replaceAll(",", " ");
+  if (Number.isInteger(value)) return String(value);
   if (value >= 100) return value.toFixed(0);
   return value >= 10 ? value.toFixed(1) : value.toPrecision(3);
 }

@@ -1,8 +1,9 @@
 /** The report for people. */
 import type { Measure } from "../measures/measure.ts";
 import { type Row, ratioOf, summaryOf } from "../results.ts";
-import { withSpread } from "./figures.ts";
+import { figure, withSpread } from "./figures.ts";
 import { verdicts, WIDEST_SPREAD } from "./goals.ts";
+import { withoutPlaces } from "./places.ts";
 import type { Report } from "./report.ts";
 
 function table(header: readonly string[], rows: readonly (readonly string[])[]): string[] {
@@ -39,15 +40,23 @@ function measureSection(report: Report, measure: Measure): string[] {
 }
 
 function head(report: Report): string[] {
-  const { machine } = report;
+  const { machine, results } = report;
   const lines = [
     "# Performance",
     "",
-    `Measured by \`npm run bench\` on ${report.date.slice(0, 10)}: ${machine.processors} processors (${machine.processor}), ${machine.memoryGiB} GiB, Linux ${machine.kernel}, Node ${machine.node}; ${report.rounds} rounds in ${report.minutes.toFixed(0)} minutes, the engines one after the other in each round. Load average before it began: ${machine.loadAtStart}.`,
+    `Measured by \`npm run bench${report.quick ? " -- --quick" : ""}\` on ${report.date.slice(0, 10)}: ${machine.processors} processors (${machine.processor}), ${machine.memoryGiB} GiB, Linux ${machine.kernel}, Node ${machine.node}; up to ${report.rounds} rounds in ${report.minutes.toFixed(0)} minutes, the engines one after the other in each round, each warmed up with load that does not count. Load average before it began: ${machine.loadAtStart}.`,
     "",
     "Figures are medians, with half the interquartile range behind ± (with fewer than four rounds, half the whole range). On a shared machine only ratios mean something.",
     "",
   ];
+  const alone = results.of("ceiling", "60 B", "rate");
+  const most = alone === undefined ? null : summaryOf(alone, "cable");
+  if (most !== null) {
+    lines.push(
+      `The generator's own ceiling, with no router in its way: ${figure(most.median)} Mpps of 60 B. No figure of an engine in the same place can be higher.`,
+      "",
+    );
+  }
   for (const { name, title } of report.engines) lines.push(`* **${name}**: ${title}`);
   for (const { name, reason } of report.absent) lines.push(`* **${name}** is absent: ${reason}`);
   lines.push("");
@@ -56,29 +65,42 @@ function head(report: Report): string[] {
 
 function goals(report: Report): string[] {
   const all = verdicts(report.results);
-  if (all.length === 0) return [];
   const lines = [
     "## Goals",
     "",
-    `No verdict where the spread is above ${WIDEST_SPREAD * 100} %, unless all of it says the same.`,
+    `Ratios are Tapir's value over the other's, round by round. "Spread too wide": above ${WIDEST_SPREAD * 100} %, and not all of it says the same.`,
     "",
   ];
-  const rows = all.map(({ goal, found, worstCase, words }) => {
-    const title = goal.cases.length > 1 ? `${goal.title} (${worstCase})` : goal.title;
-    const unit = goal.unit === "x" ? "" : ` ${goal.unit}`;
-    return [title, `${goal.floor}${unit}`, `${goal.goal}${unit}`, withSpread(found) + unit, words];
+  const rows = all.map(({ goal, found, worstCase, cases, words }) => {
+    const part = cases < goal.cases.length ? `, ${cases} of them measured` : "";
+    const title = goal.cases.length > 1 && found !== null ? `${goal.title} (${worstCase}${part})` : goal.title;
+    const unit = goal.unit === "x" || goal.unit === "" ? "" : ` ${goal.unit}`;
+    return [
+      title,
+      `${goal.floor}${unit}`,
+      `${goal.goal}${unit}`,
+      found === null ? "" : withSpread(found) + unit,
+      words,
+    ];
   });
-  return [...lines, ...table(["", "floor", "goal", "found", ""], rows)];
+  return [...lines, ...table(["", "floor", "goal", "median", "verdict"], rows)];
 }
 
 function problems(report: Report): string[] {
   if (report.results.problems.size === 0) return ["No frame was damaged, no checksum wrong, nothing failed.", ""];
   const lines = ["## Remarks", ""];
-  for (const [what, count] of report.results.problems) lines.push(`* ${what}${count > 1 ? ` (${count} times)` : ""}`);
+  for (const [what, count] of report.results.problems)
+    lines.push(`* ${withoutPlaces(what)}${count > 1 ? ` (${count} times)` : ""}`);
   return [...lines, ""];
+}
+
+function skipped(report: Report): string[] {
+  const left = report.results.skipped;
+  if (left.length === 0) return [];
+  return ["## Not measured for want of time", "", ...left.map((what) => `* ${what}`), ""];
 }
 
 export function markdownReport(report: Report): string {
   const sections = report.measures.flatMap((measure) => measureSection(report, measure));
-  return [...head(report), ...goals(report), ...sections, ...problems(report)].join("\n");
+  return [...head(report), ...goals(report), ...skipped(report), ...sections, ...problems(report)].join("\n");
 }

@@ -8,6 +8,7 @@ export interface Report {
   readonly date: string;
   readonly minutes: number;
   readonly rounds: number;
+  readonly quick: boolean;
   readonly machine: Machine;
   readonly engines: readonly Engine[];
   readonly absent: readonly { name: string; reason: string }[];
