@@ -14,6 +14,7 @@
  * `version` changes whenever an entry is inserted or removed, so that a look-up made ahead of time can be told stale.
  * Limits: `capacity` flows; `allocate` says -1 when they are in use. The caller may make room with `evict`, and counts.
  */
+import { FlowEvent, type FlowEventWriter } from "./events.ts";
 import {
   FLOW_LAYOUT_VERSION,
   FLOW_SHIFT,
@@ -28,7 +29,8 @@ import { HashIndex } from "./hash_index.ts";
 // Private to the file: V8 folds these, but not what is imported (docs/decisions/0002-constants.md).
 const { DEADLINE: FLOW_WORD_DEADLINE, STATUS: FLOW_WORD_STATUS } = FlowWord;
 const { ASSURED, CONFIRMED } = FlowFlag;
-const { CAPACITY, COUNT, FREE, HIGH_WATER, LAYOUT_VERSION, SEED, WORDS } = HeaderWord;
+const { CAPACITY, COUNT, FREE, HIGH_WATER, LAYOUT_VERSION, NOW, SEED, WORDS } = HeaderWord;
+const { NEW, UPDATE, DESTROY } = FlowEvent;
 
 /** Places of the index in which `evict` looks: as many entries, about, as in Linux's eight chains. */
 const EVICTION_SLOTS = 32;
@@ -44,6 +46,8 @@ export class FlowTable {
   version = 0;
   /** Called with each flow that is about to be removed, while it can still be read. */
   onRemove: (flow: FlowId) => void = () => {};
+  /** Where flows that begin, change and end are told, while somebody listens. */
+  events: FlowEventWriter | undefined = undefined;
   private readonly keys: Int32Array;
   private cursor = 0;
 
@@ -145,12 +149,14 @@ export class FlowTable {
     this.due[flow] = this.words[base + FLOW_WORD_DEADLINE];
     this.header[COUNT]++;
     this.version = (this.version + 1) | 0;
+    if (this.events !== undefined) this.events.record(NEW, this.words, base, this.header[NOW]);
   }
 
   /** Ends a flow and frees its entry. */
   remove(flow: FlowId): void {
     this.onRemove(flow);
     const base = flow << FLOW_SHIFT;
+    if (this.events !== undefined) this.events.record(DESTROY, this.words, base, this.header[NOW]);
     this.index.remove(this.hashOf(base, 0), flow << 1);
     this.index.remove(this.hashOf(base, 1), (flow << 1) | 1);
     this.header[COUNT]--;
@@ -178,6 +184,11 @@ export class FlowTable {
     }
     if (victim >= 0) this.remove(victim as FlowId);
     return victim >= 0;
+  }
+
+  /** To be called once state, SEEN_REPLY or ASSURED of a flow have changed, and its deadline with them. */
+  noteChange(flow: FlowId): void {
+    if (this.events !== undefined) this.events.record(UPDATE, this.words, flow << FLOW_SHIFT, this.header[NOW]);
   }
 
   /** Sets the deadline; for one that may be earlier than the last, use `hasten`. */

@@ -156,7 +156,10 @@ export class TcpTracker {
 
   /** The packet belongs to the flow but changes nothing. */
   private pass(base: number, direction: number): number {
-    if (direction === Direction.REPLY) this.words[base + FlowWord.STATUS] |= FlowFlag.SEEN_REPLY;
+    if (direction === Direction.REPLY && (this.words[base + FlowWord.STATUS] & FlowFlag.SEEN_REPLY) === 0) {
+      this.words[base + FlowWord.STATUS] |= FlowFlag.SEEN_REPLY;
+      this.table.noteChange((base >> FLOW_SHIFT) as FlowId);
+    }
     return Stop.CONTINUE;
   }
 
@@ -189,6 +192,8 @@ export class TcpTracker {
     }
     if (changed !== status) words[base + FlowWord.STATUS] = changed;
     if (timeout >= 0) this.setDeadline(flow, base, (now + timeout) | 0);
+    // One that has not been inserted yet is told of as new.
+    if (changed !== status && (status & FlowFlag.CONFIRMED) !== 0) this.table.noteChange(flow);
     return Stop.CONTINUE;
   }
 

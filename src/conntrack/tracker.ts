@@ -95,8 +95,10 @@ export class Tracker {
     if (protocol === UDP) return this.updateUdp(flow, direction, now);
     if (protocol === GRE) return this.updateGre(flow, direction, now);
     const timeout = protocol === ICMP ? TimeoutIndex.ICMP : TimeoutIndex.GENERIC;
-    if (direction === REPLY) this.words[base + STATUS] |= SEEN_REPLY;
+    const isFirstReply = direction === REPLY && (this.words[base + STATUS] & SEEN_REPLY) === 0;
+    if (isFirstReply) this.words[base + STATUS] |= SEEN_REPLY;
     this.extend(flow, (now + this.milliseconds[timeout]) | 0);
+    if (isFirstReply) this.table.noteChange(flow);
     return CONTINUE;
   }
 
@@ -111,17 +113,24 @@ export class Tracker {
       changed |= ASSURED;
     }
     if (direction === REPLY) changed |= SEEN_REPLY;
-    if (changed !== status) words[base + STATUS] = changed;
     this.extend(flow, (now + this.milliseconds[timeout]) | 0);
+    if (changed !== status) {
+      words[base + STATUS] = changed;
+      this.table.noteChange(flow);
+    }
     return CONTINUE;
   }
 
   private updateGre(flow: FlowId, direction: number, now: number): number {
     const at = (flow << FLOW_SHIFT) + STATUS;
-    const isStream = (this.words[at] & SEEN_REPLY) !== 0;
-    if (isStream) this.words[at] |= ASSURED;
-    if (direction === REPLY) this.words[at] |= SEEN_REPLY;
+    const status = this.words[at];
+    const isStream = (status & SEEN_REPLY) !== 0;
+    const changed = status | (isStream ? ASSURED : 0) | (direction === REPLY ? SEEN_REPLY : 0);
     this.extend(flow, (now + this.milliseconds[isStream ? TimeoutIndex.GRE_STREAM : TimeoutIndex.GRE]) | 0);
+    if (changed !== status) {
+      this.words[at] = changed;
+      this.table.noteChange(flow);
+    }
     return CONTINUE;
   }
 
