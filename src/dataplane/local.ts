@@ -4,10 +4,10 @@
  */
 import { FLOW_SHIFT, FlowFlag, FlowWord } from "../conntrack/flow_layout.ts";
 import type { FlowId } from "../conntrack/flow_table.ts";
-import { updateChecksum } from "../packet/checksum.ts";
+import { fold, halfDifference, updateChecksum, wordDifference } from "../packet/checksum.ts";
 import type { Frame } from "../packet/frame.ts";
 import { IcmpType, UnreachableCode } from "../packet/icmp.ts";
-import { Protocol, rewriteAddresses } from "../packet/ipv4.ts";
+import { Fragment, fragmentField, Protocol, rewriteAddresses } from "../packet/ipv4.ts";
 import { Stop } from "../packet/stop_reasons.ts";
 import { flags, TcpFlag } from "../packet/tcp.ts";
 import { clearVnetHeader } from "../packet/vnet_header.ts";
@@ -55,10 +55,14 @@ function answerEcho(router: Router, frame: Frame): void {
   // Type 8 becomes 0, the TTL starts anew.
   memory.setInt8(l4, IcmpType.ECHO_REPLY);
   memory.setInt16(l4 + 2, updateChecksum(memory.getUint16(l4 + 2), 0xf7ff));
-  const before = memory.getUint16(ip + 8);
+  const before = wordDifference(memory.getInt32(ip + 4), 0);
+  const ttlBefore = memory.getUint16(ip + 8);
   memory.setUint8(ip + 8, OWN_TTL);
-  const difference = (~before & 0xffff) + memory.getUint16(ip + 8);
-  memory.setInt16(ip + 10, updateChecksum(memory.getUint16(ip + 10), (difference >>> 16) + (difference & 0xffff)));
+  // It may be cut on its way: the request's "don't fragment" was the asker's wish.
+  memory.setInt16(ip + 6, fragmentField(memory, ip) & ~Fragment.DONT);
+  const difference =
+    before + wordDifference(0, memory.getInt32(ip + 4)) + halfDifference(ttlBefore, memory.getUint16(ip + 8));
+  memory.setInt16(ip + 10, updateChecksum(memory.getUint16(ip + 10), fold(difference)));
   clearVnetHeader(memory, frame.at);
   frame.source = destination;
   frame.destination = source;
@@ -76,6 +80,10 @@ function answerEcho(router: Router, frame: Frame): void {
 function noteReply(router: Router, frame: Frame): void {
   if (frame.reference < 0) return;
   const flow = (frame.reference >> 1) as FlowId;
-  router.flows.words[(flow << FLOW_SHIFT) + FlowWord.STATUS] |= FlowFlag.SEEN_REPLY;
+  const at = (flow << FLOW_SHIFT) + FlowWord.STATUS;
+  if ((router.flows.words[at] & FlowFlag.SEEN_REPLY) === 0) {
+    router.flows.words[at] |= FlowFlag.SEEN_REPLY;
+    router.flows.noteChange(flow);
+  }
   countPacket(router.flows.words, frame, flow, 1);
 }

@@ -20,6 +20,8 @@ import type { Router } from "./router.ts";
 const LARGEST_ERROR_BYTES = 576;
 /** Internetwork control precedence (RFC 1812 4.3.2.5), as Linux sends it. */
 const ERROR_TOS = 0xc0;
+/** What an error keeps of the TOS that it is about (RFC 1349 5.1). */
+const TOS_BITS = 0x1e;
 const OWN_TTL = 64;
 
 /** For each stop reason: ICMP type << 8 | code of its answer, or -1. */
@@ -68,7 +70,8 @@ export function sendIcmpError(router: Router, frame: Frame, type: number, code: 
   const most = LARGEST_ERROR_BYTES - ipv4.IPV4_HEADER_BYTES - ICMP_HEADER_BYTES;
   const quoted = Math.min(packet, most);
   const length = ipv4.IPV4_HEADER_BYTES + ICMP_HEADER_BYTES + quoted;
-  const answer = startAnswer(router, frame, ipv4.Protocol.ICMP, ERROR_TOS, length);
+  const tos = ERROR_TOS | (ipv4.typeOfService(router.memory, frame.ip) & TOS_BITS);
+  const answer = startAnswer(router, frame, ipv4.Protocol.ICMP, tos, length);
   if (answer === undefined) return;
   const { memory } = router;
   const l4 = answer.l4;
@@ -136,8 +139,10 @@ function startAnswer(router: Router, frame: Frame, protocol: number, tos: number
   answer.destination = frame.source;
   clearVnetHeader(memory, answer.at);
   setEtherType(memory, answer.at, EtherType.IPV4);
-  const id = router.random() & 0xffff;
-  ipv4.writeHeader(memory, answer.ip, tos, length, id, 0, OWN_TTL, protocol, answer.source, answer.destination);
+  // A reset is never fragmented: it needs no identification (RFC 6864 4.1).
+  const id = isReset ? 0 : router.random() & 0xffff;
+  const dont = isReset ? ipv4.Fragment.DONT : 0;
+  ipv4.writeHeader(memory, answer.ip, tos, length, id, dont, OWN_TTL, protocol, answer.source, answer.destination);
   router.arena.slotLength[slot] = ETHERNET_HEADER_BYTES + length;
   return answer;
 }

@@ -1,7 +1,7 @@
 /** Rules that accept, drop and reject, through the kernel and through Tapir. */
 import { expect } from "vitest";
 import { GATEWAY, type Hosts, UPLINK } from "../../support/differential/hosts.ts";
-import { type Departure, differential, resetsWithoutDf, type Scenario } from "../../support/differential/suite.ts";
+import { type Departure, differential, type Scenario } from "../../support/differential/suite.ts";
 import {
   errorAboutSeen,
   fragmentsOf,
@@ -93,10 +93,6 @@ const CODES: Scenario[] = REJECTS.map((code, index) => ({
   departure: quoting(1),
 }));
 
-function reset(hosts: Hosts, stepNumber: number, from: string, words: string): string {
-  return `${stepNumber}: c1 gets gateway>c1 ${from}>${hosts.c1} ttl=64 len=40 id=* DF tcp 9000>40000 ${words} win=0`;
-}
-
 differential("Rules as iptables has them", { rules: RULES, counted: false }, [
   ...CODES,
   {
@@ -110,12 +106,6 @@ differential("Rules as iptables has them", { rules: RULES, counted: false }, [
         free(talk.client("R")),
       ];
     },
-    departure: (hosts) =>
-      resetsWithoutDf(
-        reset(hosts, 1, hosts.server, "RA seq=0 ack=1001"),
-        reset(hosts, 2, hosts.server, "RA seq=0 ack=83"),
-        reset(hosts, 3, hosts.server, "R seq=5000 ack=0"),
-      ),
   },
   {
     name: "TCP to the gateway rejected with a reset",
@@ -126,7 +116,6 @@ differential("Rules as iptables has them", { rules: RULES, counted: false }, [
         "c1",
       ),
     ],
-    departure: (hosts) => resetsWithoutDf(reset(hosts, 1, GATEWAY, "RA seq=0 ack=6")),
   },
   {
     name: "dropped, forwarded and to the router",

@@ -118,8 +118,6 @@ differential("Routing as the kernel does it", {}, [
       step("c1", ask(c1, server, { ttl: 1, tos: 0x10 }), "c1"),
       step("c1", ask(c1, GATEWAY, { tos: 0xb9 }), "c1"),
     ],
-    defect:
-      "errors of Tapir's have TOS 0xc0 whatever they are about (RFC 1812 4.3.2.5, and the kernel: 0xc0 and its TOS)",
   },
   {
     name: "a traceroute",

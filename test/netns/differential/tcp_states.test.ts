@@ -1,6 +1,6 @@
 /** Every state of a TCP connection, through the kernel and through Tapir. */
 import type { Hosts } from "../../support/differential/hosts.ts";
-import { differential, resetsWithoutDf, type Scenario } from "../../support/differential/suite.ts";
+import { differential, type Scenario } from "../../support/differential/suite.ts";
 import { free, type Step, TcpTalk, text } from "../../support/differential/talk.ts";
 
 /** A scenario of one connection. */
@@ -134,10 +134,6 @@ differential("TCP states as the kernel has them", { counted: false }, [
     steps: (hosts) => {
       const gateway = new TcpTalk({ ...hosts, server: "10.55.66.1" });
       return ["S", "SA", "A", "FA", "R"].map((flags) => free(gateway.client(flags)));
-    },
-    departure: ({ c1 }) => {
-      const head = (step: number) => `${step}: c1 gets gateway>c1 10.55.66.1>${c1} ttl=64 len=40 id=* DF tcp 80>40000`;
-      return resetsWithoutDf(`${head(1)} RA seq=0 ack=1001 win=0`, `${head(3)} R seq=5000 ack=0 win=0`);
     },
   },
 ]);

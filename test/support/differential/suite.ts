@@ -16,12 +16,6 @@ export interface Departure {
   tapir: readonly unknown[];
 }
 
-/** Resets of the router's own, as lines of the kernel's world: there they carry DF. */
-export function resetsWithoutDf(...kernel: string[]): Departure {
-  const tapir = kernel.map((line) => line.replace(" DF", ""));
-  return { reason: "the kernel's resets carry DF, Tapir's do not", kernel, tapir };
-}
-
 /** A difference that consists of lines that only the kernel's world has. */
 export function kernelAlone(reason: string, ...kernel: unknown[]): Departure {
   return { reason, kernel, tapir: [] };
