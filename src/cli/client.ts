@@ -51,12 +51,26 @@ export async function ask<T>(socket: string, method: string, path: string, body?
 }
 
 /** The elements of an array that the router sends one a line, as they come. */
-export async function* askEach<T>(socket: string, path: string): AsyncGenerator<T> {
-  const response = await send(socket, "GET", path);
+export async function* askEach<T>(socket: string, path: string, method = "GET"): AsyncGenerator<T> {
+  const response = await send(socket, method, path);
   if (response.statusCode !== 200) throw new TapirError((await answerOf<{ error: string }>(socket, response)).error);
   for await (const line of createInterface({ input: response })) {
     const text = line.replace(/,$/, "");
     if (text.startsWith("{")) yield JSON.parse(text) as T;
   }
   if (!response.complete) throw new TapirError("the router broke off in the middle of its answer", ExitCode.NO_ROUTER);
+}
+
+/** What the router tells, a line each, for as long as it runs; throws when it ends. */
+export async function* askEvents<T>(socket: string, path: string): AsyncGenerator<T> {
+  const response = await send(socket, "GET", path);
+  if (response.statusCode !== 200) throw new TapirError((await answerOf<{ error: string }>(socket, response)).error);
+  // Nothing may happen for a long time.
+  response.socket.setTimeout(0);
+  try {
+    for await (const line of createInterface({ input: response })) yield JSON.parse(line) as T;
+  } catch (error) {
+    if ((error as SystemError).code !== "ECONNRESET") throw error;
+  }
+  throw new TapirError("the router has ended", ExitCode.NO_ROUTER);
 }

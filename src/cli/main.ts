@@ -7,7 +7,8 @@ import type { Attached } from "../control/attach.ts";
 import { ExitCode, TapirError } from "../control/errors.ts";
 import { packageRoot } from "../io/package_root.ts";
 import { ask, socketPath } from "./client.ts";
-import { type ConntrackOptions, conntrack } from "./conntrack.ts";
+import { conntrack } from "./conntrack.ts";
+import { addConntrackOptions, readConntrackWish } from "./conntrack_options.ts";
 import { SHOWN, type Shown, show } from "./show.ts";
 
 interface CommonOptions {
@@ -118,13 +119,11 @@ function addTables(program: Command): void {
     .action(async (table: Shown, { socket, json }: CommonOptions) => {
       print(await show(socketPath(socket), table, json === true));
     });
-  talking(program, "conntrack", "the flow table, as conntrack(8) prints it")
-    .option("-L, --list", "list the flows")
-    .option("-C, --count", "count them")
-    .option("-p, --protocol <name>", "only this protocol")
-    .option("-s, --source <address>", "only flows from this original source")
-    .option("-d, --destination <address>", "only flows to this original destination")
-    .action((options: ConntrackOptions & CommonOptions) => conntrack(socketPath(options.socket), options, print));
+  addConntrackOptions(talking(program, "conntrack", "the flow table, as conntrack(8) prints it")).action(
+    async (table: string | undefined, options: CommonOptions & Record<string, string | boolean>) => {
+      process.exitCode = await conntrack(socketPath(options.socket), readConntrackWish(options, table), print);
+    },
+  );
 }
 
 function createProgram(): Command {

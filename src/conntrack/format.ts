@@ -1,11 +1,13 @@
 /**
  * A flow as conntrack(8) prints it (libnetfilter_conntrack's default output): protocol, seconds left, TCP state, the
- * original tuple, its counters, [UNREPLIED], the reply tuple, its counters, [ASSURED], mark and use. Pure functions
- * over the words of one entry; cold path, may allocate.
+ * original tuple, its counters, [UNREPLIED], the reply tuple, its counters, [ASSURED], mark and use; and an event, which
+ * has counters only at the end of a flow, a mark only where there is one, and no time left where none is. Pure
+ * functions over the words of one entry; cold path, may allocate.
  */
 
 import { Protocol } from "../packet/ipv4.ts";
 import { formatAddress } from "../packet/ipv4_address.ts";
+import { FlowEvent, type RecordedEvent } from "./events.ts";
 import { COUNTER_WORDS, FlowFlag, FlowWord, TUPLE_WORDS } from "./flow_layout.ts";
 import { tcpStateName } from "./tcp_states.ts";
 
@@ -39,6 +41,8 @@ export interface TupleView {
 
 /** A flow as data: what `tapir conntrack -L -j` prints. */
 export interface FlowView {
+  /** The same for as long as the flow lives, and another for the next flow of the same tuple. */
+  id: number;
   protocol: string;
   protocolNumber: number;
   secondsLeft: number;
@@ -57,6 +61,7 @@ export function viewFlow(words: Int32Array, base: number, now: number): FlowView
   const protocolNumber = status & 0xff;
   const left = Math.max(0, (words[base + FlowWord.DEADLINE] - now) | 0);
   return {
+    id: flowNumber(words, base),
     protocol: PROTOCOL_NAMES[protocolNumber] ?? "unknown",
     protocolNumber,
     secondsLeft: Math.floor(left / 1000),
@@ -92,24 +97,83 @@ function viewPorts(protocol: number, ports: number): Partial<TupleView> {
   return { sourcePort: ports >>> 16, destinationPort: ports & 0xffff };
 }
 
+/** What identifies a flow, mixed into 32 bits: tuples, protocol, beginning. */
+function flowNumber(words: Int32Array, base: number): number {
+  let mixed = (words[base + FlowWord.STATUS] & 0xff) ^ words[base + FlowWord.CREATED];
+  for (let word = FlowWord.SOURCE; word <= FlowWord.REPLY_PORTS; word++) {
+    mixed = Math.imul(mixed ^ words[base + word], 0x9e3779b1);
+    mixed ^= mixed >>> 15;
+  }
+  return mixed >>> 0;
+}
+
+/** What conntrack(8) calls `-o`. */
+export interface FormatOptions {
+  /** The network protocol comes first. */
+  extended?: boolean;
+  id?: boolean;
+  /** Events only: when it happened comes first. */
+  timestamp?: boolean;
+}
+
 /** One line, without its newline. */
-export function formatFlow(flow: FlowView): string {
-  const parts = [`${flow.protocol.padEnd(8)} ${flow.protocolNumber} ${flow.secondsLeft}`];
-  if (flow.state !== undefined) parts.push(flow.state);
-  parts.push(formatTuple(flow.original));
-  if (!flow.seenReply) parts.push("[UNREPLIED]");
-  parts.push(formatTuple(flow.reply));
-  if (flow.assured) parts.push("[ASSURED]");
+export function formatFlow(flow: FlowView, options: FormatOptions = {}): string {
+  const parts = flowParts(flow, options, String(flow.secondsLeft), true);
   parts.push(`mark=${flow.mark}`, "use=1");
+  if (options.id === true) parts.push(`id=${flow.id}`);
   return parts.join(" ");
 }
 
-function formatTuple(tuple: TupleView): string {
+export type EventKind = "NEW" | "UPDATE" | "DESTROY";
+
+/** An event as data: what `tapir conntrack -E -j` prints. */
+export interface EventView {
+  event: EventKind;
+  /** Since 1970, to the microsecond. */
+  seconds: number;
+  microseconds: number;
+  flow: FlowView;
+}
+
+const EVENT_NAMES: Record<number, EventKind> = {
+  [FlowEvent.NEW]: "NEW",
+  [FlowEvent.UPDATE]: "UPDATE",
+  [FlowEvent.DESTROY]: "DESTROY",
+};
+
+export function viewEvent({ kind, seconds, microseconds, now, words, base }: RecordedEvent): EventView {
+  return { event: EVENT_NAMES[kind], seconds, microseconds, flow: viewFlow(words, base, now) };
+}
+
+/** One line, without its newline. */
+export function formatEvent({ event, seconds, microseconds, flow }: EventView, options: FormatOptions = {}): string {
+  const time = options.timestamp === true ? `[${seconds}.${String(microseconds).padStart(6, "0")}]\t` : "";
+  const left = flow.secondsLeft === 0 ? "" : String(flow.secondsLeft);
+  const parts = flowParts(flow, options, left, event === "DESTROY");
+  if (flow.mark !== 0) parts.push(`mark=${flow.mark}`);
+  if (options.id === true) parts.push(`id=${flow.id}`);
+  return `${time}${`[${event}]`.padStart(9)} ${parts.join(" ")}`;
+}
+
+/** What lists and events have in common. */
+function flowParts(flow: FlowView, options: FormatOptions, secondsLeft: string, hasCounters: boolean): string[] {
+  const parts = options.extended === true ? ["ipv4     2"] : [];
+  parts.push(`${flow.protocol.padEnd(8)} ${flow.protocolNumber}`);
+  if (secondsLeft !== "") parts.push(secondsLeft);
+  if (flow.state !== undefined) parts.push(flow.state);
+  parts.push(formatTuple(flow.original, hasCounters));
+  if (!flow.seenReply) parts.push("[UNREPLIED]");
+  parts.push(formatTuple(flow.reply, hasCounters));
+  if (flow.assured) parts.push("[ASSURED]");
+  return parts;
+}
+
+function formatTuple(tuple: TupleView, hasCounters: boolean): string {
   const parts = [`src=${tuple.source} dst=${tuple.destination}`];
   if (tuple.sourcePort !== undefined) parts.push(`sport=${tuple.sourcePort} dport=${tuple.destinationPort}`);
   if (tuple.icmpType !== undefined) parts.push(`type=${tuple.icmpType} code=${tuple.icmpCode} id=${tuple.icmpId}`);
   if (tuple.greKey !== undefined)
     parts.push(`srckey=0x${tuple.greKey.toString(16)} dstkey=0x${tuple.greKey.toString(16)}`);
-  parts.push(`packets=${tuple.packets} bytes=${tuple.bytes}`);
+  if (hasCounters) parts.push(`packets=${tuple.packets} bytes=${tuple.bytes}`);
   return parts.join(" ");
 }

@@ -1,7 +1,8 @@
 /**
  * The API: HTTP/JSON on the unix socket. Answers are JSON; errors are `{ "error": "…" }` with a fitting status.
  *
- *     GET    /v1/ports  fdb  neighbours  routes  rules  nat  drops  stats  invariants  conntrack  conntrack/count
+ *     GET    /v1/ports  fdb  neighbours  routes  rules  nat  drops  stats  invariants
+ *     GET    /v1/flows (also: conntrack)  flows/count  flows/stats  flows/events   DELETE /v1/flows   and what they take: `flow_api.ts`
  *     POST   /v1/ports          attach a container: { network, netns | pid, name?, ifname?, address?, defaultRoute? }
  *     DELETE /v1/ports/NAME     detach it
  */
@@ -9,6 +10,7 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 import type { RulesResult, StatsResult } from "../dataplane/messages.ts";
 import { type AttachRequest, attach, detach } from "./attach.ts";
 import { ExitCode, TapirError, UnknownNameError } from "./errors.ts";
+import { countFlows, flowStats, removeFlows, sendEvents, sendFlows } from "./flow_api.ts";
 import type { RunningRouter } from "./router.ts";
 import { showFdb, showNat, showNeighbours, showRoutes, showRules } from "./show.ts";
 
@@ -38,7 +40,9 @@ const READERS: Record<string, Handler> = {
   drops: (router) => router.show("drops"),
   invariants: (router) => router.show("invariants"),
   stats: async (router) => ((await router.show("stats")) as StatsResult).counters,
-  "conntrack/count": async (router) => ({ count: router.flows.count }),
+  "flows/count": countFlows,
+  "flows/stats": flowStats,
+  "conntrack/count": countFlows,
 };
 
 export function createApi(router: RunningRouter): Server {
@@ -55,7 +59,15 @@ async function answer(router: RunningRouter, request: IncomingMessage, response:
   if (resource === undefined) throw new HttpError(404, `no such path: ${pathname}`);
   if (resource === "conntrack") {
     allow(request, "GET");
-    return sendFlows(router, response);
+    return sendFlows(router, request, response);
+  }
+  if (resource === "flows") {
+    allow(request, "GET, DELETE");
+    return request.method === "GET" ? sendFlows(router, request, response) : removeFlows(router, request, response);
+  }
+  if (resource === "flows/events") {
+    allow(request, "GET");
+    return sendEvents(router, request, response);
   }
   send(response, 200, await handlerOf(resource, request)(router, request));
 }
@@ -113,31 +125,6 @@ async function readBody(request: IncomingMessage): Promise<unknown> {
 function send(response: ServerResponse, status: number, body: unknown, headers: Record<string, string> = {}): void {
   response.writeHead(status, { "content-type": "application/json", ...headers });
   response.end(`${JSON.stringify(body ?? {})}\n`);
-}
-
-/** An array, a flow at a time: a table of a million is never one string, and a slow reader is waited for. */
-async function sendFlows(router: RunningRouter, response: ServerResponse): Promise<void> {
-  response.writeHead(200, { "content-type": "application/json" });
-  let separator = "[\n";
-  for (const flow of router.flows.flows()) {
-    const goesOn = response.write(separator + JSON.stringify(flow));
-    separator = ",\n";
-    if (!goesOn) await drained(response);
-    if (response.destroyed) return;
-  }
-  response.end(separator === "[\n" ? "[]\n" : "\n]\n");
-}
-
-function drained(response: ServerResponse): Promise<void> {
-  return new Promise((resolve) => {
-    const done = (): void => {
-      response.off("drain", done);
-      response.off("close", done);
-      resolve();
-    };
-    response.on("drain", done);
-    response.on("close", done);
-  });
 }
 
 function fail(response: ServerResponse, error: Error): void {

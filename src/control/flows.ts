@@ -3,8 +3,10 @@
  * entry may change under the reader's eyes: it is copied, and the copy counts only when the entry is still the same
  * flow afterwards. Counters and deadlines may be from different packets.
  */
+import { EVERY_FLOW, type FlowFilter, matchesFlow } from "../conntrack/filter.ts";
 import { FLOW_SHIFT, FLOW_WORDS, FlowFlag, FlowWord, HeaderWord } from "../conntrack/flow_layout.ts";
 import { type FlowView, viewFlow } from "../conntrack/format.ts";
+import type { RemovedFlows } from "../dataplane/messages.ts";
 
 /** How often an entry is read again that became another flow meanwhile; then it is left out. */
 const READ_ATTEMPTS = 4;
@@ -24,14 +26,14 @@ export class FlowReader {
     return this.header[HeaderWord.COUNT];
   }
 
-  /** The flows that have not expired. */
-  *flows(): Generator<FlowView> {
+  /** The flows of a filter that have not expired. */
+  *flows(filter: FlowFilter = EVERY_FLOW): Generator<FlowView> {
     const { header, copy } = this;
     for (let flow = 0; flow < header[HeaderWord.HIGH_WATER]; flow++) {
       if (!this.read(flow << FLOW_SHIFT)) continue;
       // Read anew for each: a slow reader of a long table takes its time.
       const now = header[HeaderWord.NOW];
-      if (((copy[FlowWord.DEADLINE] - now) | 0) > 0) yield viewFlow(copy, 0, now);
+      if (((copy[FlowWord.DEADLINE] - now) | 0) > 0 && matchesFlow(filter, copy, 0)) yield viewFlow(copy, 0, now);
     }
   }
 
@@ -56,4 +58,10 @@ export class FlowReader {
     if ((status & FlowFlag.CONFIRMED) === 0 || ((status ^ copy[FlowWord.STATUS]) & 0xff) !== 0) return false;
     return words[base + FlowWord.CREATED] === copy[FlowWord.CREATED];
   }
+}
+
+/** The flows that the dataplane has ended, as they were then. */
+export function viewRemoved({ removed, now, flows }: RemovedFlows): FlowView[] {
+  const words = new Int32Array(new Uint8Array(Buffer.from(flows, "base64")).buffer);
+  return Array.from({ length: removed }, (_, index) => viewFlow(words, index * FLOW_WORDS, now));
 }

@@ -3,9 +3,11 @@
  * to change it: a whole new configuration, whose difference to the present one becomes actions (close and open
  * devices, apply the plan). Attaching and detaching a container edit the configuration and go the same way.
  */
+import type { FlowFilter } from "../conntrack/filter.ts";
 import { FlowTable } from "../conntrack/flow_table.ts";
+import type { FlowView } from "../conntrack/format.ts";
 import { Counters } from "../dataplane/counters.ts";
-import type { Notice, PortRow, ShowTable } from "../dataplane/messages.ts";
+import type { Notice, PortRow, RemovedFlows, ShowTable } from "../dataplane/messages.ts";
 import type { RouterPlan } from "../dataplane/plan.ts";
 import { native } from "../io/native.ts";
 import {
@@ -20,7 +22,8 @@ import { DataplaneProcess } from "./dataplane_process.ts";
 import { compareDevices, isPlanned } from "./device_change.ts";
 import { checkSystem, closeDevice, failureOf, type OpenDevice, openDevice } from "./devices.ts";
 import { ExitCode, TapirError } from "./errors.ts";
-import { FlowReader } from "./flows.ts";
+import { FlowEventHub } from "./flow_events.ts";
+import { FlowReader, viewRemoved } from "./flows.ts";
 
 /** How long the dataplane polls before it sleeps. */
 const SPIN_MICROSECONDS = Number(process.env.TAPIR_SPIN_MICROSECONDS ?? 50);
@@ -35,6 +38,7 @@ export class RunningRouter {
   configuration: Configuration;
   resolved: ResolvedPlan;
   readonly flows: FlowReader;
+  readonly flowEvents: FlowEventHub;
   private readonly devices = new Map<number, OpenDevice>();
   /** Why ports of the plan are out of service: they have no device in `devices`. */
   private readonly failed = new Map<number, string>();
@@ -80,6 +84,7 @@ export class RunningRouter {
       notice: (notice) => this.takeNotice(notice),
       died: (reason) => events.died(reason),
     });
+    this.flowEvents = new FlowEventHub((request, descriptors) => this.dataplane.request(request, descriptors));
   }
 
   get dataplanePid(): number | undefined {
@@ -187,8 +192,25 @@ export class RunningRouter {
     return this.dataplane.request({ type: "show", table });
   }
 
-  flushFlows(): Promise<unknown> {
-    return this.dataplane.request({ type: "flush-flows" });
+  /** Ends the flows of a filter and says which. */
+  async *removeFlows(filter: FlowFilter): AsyncGenerator<FlowView> {
+    for await (const piece of this.removeByPieces(filter, false)) yield* viewRemoved(piece);
+  }
+
+  /** Ends the flows of a filter; returns how many. */
+  async removeFlowsQuietly(filter: FlowFilter): Promise<number> {
+    let removed = 0;
+    for await (const piece of this.removeByPieces(filter, true)) removed += piece.removed;
+    return removed;
+  }
+
+  /** The dataplane forwards in between. */
+  private async *removeByPieces(filter: FlowFilter, isQuiet: boolean): AsyncGenerator<RemovedFlows> {
+    for (let from = 0; from >= 0; ) {
+      const piece = (await this.dataplane.request({ type: "remove-flows", filter, from, isQuiet })) as RemovedFlows;
+      yield piece;
+      from = piece.next;
+    }
   }
 
   /** Ports with their names, devices and counters. */
@@ -216,6 +238,7 @@ export class RunningRouter {
   async stop(): Promise<void> {
     this.isStopping = true;
     await this.lastChange;
+    this.flowEvents.close();
     await this.dataplane.stop();
     for (const device of this.devices.values()) closeDevice(device);
     this.devices.clear();

@@ -1,6 +1,8 @@
 /** Ending flows at a change of the plan, and on demand: exactly those that it concerns. */
-import { FLOW_SHIFT, FlowFlag, FlowWord, HeaderWord } from "../conntrack/flow_layout.ts";
+import { type FlowFilter, matchesFlow } from "../conntrack/filter.ts";
+import { FLOW_SHIFT, FLOW_WORDS, FlowFlag, FlowWord, HeaderWord } from "../conntrack/flow_layout.ts";
 import type { FlowId, FlowTable } from "../conntrack/flow_table.ts";
+import type { RemovedFlows } from "./messages.ts";
 import type { Router } from "./router.ts";
 
 /** Flows whose destination is an address of the router's own. */
@@ -17,6 +19,39 @@ export function endFlows(flows: FlowTable, isConcerned: (base: number, status: n
     ended++;
   }
   return ended;
+}
+
+/** Entries looked at, and flows ended, in one piece between two bursts. */
+const SCANNED_AT_ONCE = 16_384;
+const REMOVED_AT_ONCE = 256;
+
+/**
+ * Ends the live flows that `filter` asks for, from entry `from` on, a bounded piece at a time: the caller asks again
+ * with `next`. Entries are matched and ended in one go, so it is never another flow that goes. What has expired is left
+ * to the sweep.
+ */
+export function removeMatching(
+  flows: FlowTable,
+  filter: FlowFilter,
+  from: number,
+  now: number,
+  isReported = true,
+): RemovedFlows {
+  const { words } = flows;
+  const highWater = flows.header[HeaderWord.HIGH_WATER];
+  const end = Math.min(highWater, from + SCANNED_AT_ONCE);
+  const copies = new Int32Array(isReported ? REMOVED_AT_ONCE * FLOW_WORDS : 0);
+  let removed = 0;
+  let flow = from;
+  for (; flow < end && removed < REMOVED_AT_ONCE; flow++) {
+    const base = flow << FLOW_SHIFT;
+    if (!flows.isLive(flow as FlowId, now) || !matchesFlow(filter, words, base)) continue;
+    if (isReported) copies.set(words.subarray(base, base + FLOW_WORDS), removed * FLOW_WORDS);
+    removed++;
+    flows.remove(flow as FlowId);
+  }
+  const bytes = Buffer.from(copies.buffer, 0, isReported ? removed * FLOW_WORDS * 4 : 0);
+  return { next: flow < highWater ? flow : -1, removed, now, flows: bytes.toString("base64") };
 }
 
 /** Ends the flows that live by an address that was the router's own: it took their source, or they end at it. */

@@ -6,12 +6,13 @@
 
 import { randomFillSync } from "node:crypto";
 import { closeSync } from "node:fs";
+import { FlowEventWriter } from "../conntrack/events.ts";
 import { Channel } from "../io/channel.ts";
 import { type Engine, type EngineMemory, EngineState, native, PortCounter, PortKind } from "../io/native.ts";
 import type { FrameIo } from "../io/port.ts";
 import { Arena, SLOT_BYTES } from "../packet/arena.ts";
 import { Alarms } from "./alarms.ts";
-import { endFlows } from "./end_flows.ts";
+import { removeMatching } from "./end_flows.ts";
 import { BURST_FRAMES, Loop } from "./loop.ts";
 import type { Notice, Reply, Request } from "./messages.ts";
 import type { PortPlan } from "./plan.ts";
@@ -137,8 +138,15 @@ class Dataplane {
         return this.removePort(router, request.port);
       case "show":
         return show(router, request.table, this.portCounters);
-      case "flush-flows":
-        return endFlows(router.flows, () => true);
+      case "remove-flows":
+        return removeMatching(router.flows, request.filter, request.from, router.now, !request.isQuiet);
+      case "watch-flows":
+        router.flows.events = new FlowEventWriter(native().mapMemory(descriptors[0]), request.capacity);
+        closeSync(descriptors[0]);
+        return undefined;
+      case "unwatch-flows":
+        router.flows.events = undefined;
+        return undefined;
     }
   }
 

@@ -3,6 +3,7 @@
  * along. The control process sends requests, each with an `id`; the dataplane answers each with a `Reply` of that id,
  * between bursts, in order. `Notice`s come unasked.
  */
+import type { FlowFilter } from "../conntrack/filter.ts";
 import type { LimitsPlan, PortPlan, RouterPlan } from "./plan.ts";
 
 export type Request =
@@ -14,7 +15,11 @@ export type Request =
   | { id: number; type: "add-port"; port: PortPlan; kind: "tap" | "packet" }
   | { id: number; type: "remove-port"; port: number }
   | { id: number; type: "show"; table: ShowTable }
-  | { id: number; type: "flush-flows" }
+  /** Ends live flows of a filter from entry `from` on, a piece at a time; the result is `RemovedFlows`. */
+  | { id: number; type: "remove-flows"; filter: FlowFilter; from: number; isQuiet: boolean }
+  /** Descriptor: a ring for events of `capacity` records. They are written until the next message, or the end. */
+  | { id: number; type: "watch-flows"; capacity: number }
+  | { id: number; type: "unwatch-flows" }
   /** Ends the loop; the process exits with 0 after its reply. */
   | { id: number; type: "stop" };
 
@@ -26,6 +31,16 @@ export type Notice =
   /** A device failed for good (`error` is the errno's name); the port has been taken out of the loop. */
   | { notice: "port-error"; port: number; errno: number }
   | { notice: "log"; level: "info" | "warn" | "error"; message: string };
+
+export interface RemovedFlows {
+  /** Where the next piece begins; -1 after the last one. */
+  next: number;
+  removed: number;
+  /** The dataplane's clock, to tell deadlines by. */
+  now: number;
+  /** The words of the flows that were ended, as they were then: base64 of this machine's words; empty when quiet. */
+  flows: string;
+}
 
 export type ToDataplane = Request;
 export type ToControl = Reply | Notice;
