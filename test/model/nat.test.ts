@@ -117,7 +117,7 @@ const step: fc.Arbitrary<Step> = fc.oneof(
     arbitrary: fc.record({
       do: fc.constant("reload" as const),
       source: fc.nat({ max: 5 }),
-      publish: fc.nat({ max: 4 }),
+      publish: fc.nat({ max: 5 }),
       renumber: fc.nat({ max: 4 }).map((n) => n === 0),
       other: fc.nat({ max: 9 }).map((n) => n === 0),
     }),
@@ -149,6 +149,7 @@ function publishOf(kind: number): ModelPlan["publish"] {
     both([8080, 8080], INSIDE[2], 80),
     both([8080, 8080], INSIDE[1], 80).concat({ protocol: "udp", ports: [5000, 5000], to: INSIDE[0], toPort: 5000 }),
     both([5000, 5001], INSIDE[2], 7000),
+    both([8080, 8080], INSIDE[1], 700),
   ] as ModelPlan["publish"][];
   return kinds[kind];
 }
