@@ -19,8 +19,8 @@ import { raiseAll } from "./priority.ts";
 import { isGoal } from "./report/goals.ts";
 import { jsonReport } from "./report/json.ts";
 import { markdownReport } from "./report/markdown.ts";
+import { plot } from "./report/plot.ts";
 import type { Report } from "./report/report.ts";
-import { plot } from "./report/svg.ts";
 import { Results } from "./results.ts";
 import { runRounds } from "./rounds.ts";
 

@@ -117,9 +117,13 @@ class Session {
   async warmUp(measure: Measure, context: Context, { engine, warm }: Started): Promise<void> {
     if (measure.warmUp === undefined || warm.has(measure.warmUp.kind)) return;
     warm.add(measure.warmUp.kind);
-    const long = this.plan.quick ? QUICK_WARM_UP_MS : WARM_UP_MS;
-    const work = measure.warmUp.run(context, engine.warmsUp === true ? long : SHORT_WARM_UP_MS);
+    const work = measure.warmUp.run(context, this.warmUpMs(engine));
     await limited(work, `${measure.name}, ${engine.name}: the warm-up`);
+  }
+
+  warmUpMs(engine: Engine | undefined): number {
+    if (engine?.warmsUp !== true) return SHORT_WARM_UP_MS;
+    return this.plan.quick ? QUICK_WARM_UP_MS : WARM_UP_MS;
   }
 
   async runCase(measure: Measure, engine: Engine, entry: Case, round: number, context: Context): Promise<void> {
@@ -183,7 +187,7 @@ class Session {
 type Work = Request & { readonly unit: Unit };
 
 function workOf(plan: Plan, session: Session): Work[] {
-  const warmUpSeconds = (plan.quick ? QUICK_WARM_UP_MS : WARM_UP_MS) / 1000;
+  const warmUpSeconds = (name: string) => session.warmUpMs(plan.engines.get(name)) / 1000;
   return unitsOf(plan.measures, plan.quick).flatMap((unit) => {
     const engines = session.enginesFor(unit).map(({ name }) => name);
     if (engines.length === 0) return [];

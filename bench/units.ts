@@ -2,7 +2,7 @@
  * Units of work: measures that share a started engine. In a full run each measure has engines of its own; in a quick one
  * those that place things alike share them, since starting and warming up would take most of the time.
  */
-import { casesOf, enginesOf, type Measure } from "./measures/measure.ts";
+import { type Case, casesOf, enginesOf, type Measure } from "./measures/measure.ts";
 
 export interface Unit {
   readonly name: string;
@@ -34,22 +34,30 @@ export function enginesOfUnit(unit: Unit, quick: boolean): string[] {
   return [...new Set(unit.measures.flatMap((measure) => enginesOf(measure, quick)))];
 }
 
-const START_SECONDS = 1.5;
+const START_SECONDS = 1;
 const CASE_SECONDS = 2;
 /** A quick run's trials are about half as long as a full one's. */
-const QUICK_SHARE = 0.6;
+const QUICK_SHARE = 0.5;
 
-/** About what a round takes, before the first one has told. */
-export function expectedSeconds(unit: Unit, engines: readonly string[], warmUpSeconds: number, quick: boolean): number {
+function caseSeconds(entry: Case, quick: boolean): number {
+  const seconds = entry.seconds ?? CASE_SECONDS;
+  return quick ? (entry.quickSeconds ?? seconds * QUICK_SHARE) : seconds;
+}
+
+/** About what a round takes, before the first one has told. `warmUpSeconds`: what an engine needs of each kind of load. */
+export function expectedSeconds(
+  unit: Unit,
+  engines: readonly string[],
+  warmUpSeconds: (engine: string) => number,
+  quick: boolean,
+): number {
   let seconds = 0;
   for (const engine of engines) {
+    const measures = unit.measures.filter((measure) => enginesOf(measure, quick).includes(engine));
+    const kinds = new Set(measures.flatMap(({ warmUp }) => warmUp?.kind ?? []));
     if (engine !== "memory") seconds += START_SECONDS;
-    for (const measure of unit.measures.filter((candidate) => enginesOf(candidate, quick).includes(engine))) {
-      if (measure.warmUp !== undefined) seconds += warmUpSeconds;
-      for (const entry of casesOf(measure, quick)) {
-        seconds += (entry.seconds ?? CASE_SECONDS) * (quick ? QUICK_SHARE : 1);
-      }
-    }
+    seconds += kinds.size * warmUpSeconds(engine);
+    for (const entry of measures.flatMap((measure) => casesOf(measure, quick))) seconds += caseSeconds(entry, quick);
   }
   return seconds;
 }

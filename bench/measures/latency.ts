@@ -52,6 +52,7 @@ export const latency: Measure = {
   isLong: false,
   quickEngines: ["forwarder", "tapir"],
   warmUp: pingPongWarmUp,
+  plot: "percentiles",
   cases: [
     {
       name: "1 000 a second",

@@ -30,6 +30,8 @@ export interface Case {
   readonly flows: number;
   /** About how long it takes in a full run, for the plan of the time; absent: 2. */
   readonly seconds?: number;
+  /** The same of a quick run; absent: half. */
+  readonly quickSeconds?: number;
   /** Left out of a quick run. */
   readonly isLong?: boolean;
   readonly metrics: readonly Metric[];
@@ -56,6 +58,8 @@ export interface Measure {
   readonly mostRounds?: number;
   /** Before the first trial on a started engine; absent: no load goes through one. */
   readonly warmUp?: WarmUp;
+  /** Bars for each case, or its metrics as percentiles; absent: bars. */
+  readonly plot?: "bars" | "percentiles";
   /** It needs an engine that nothing was sent through yet. */
   readonly needsOwnEngine?: boolean;
   /** Generator and receiver on the first processor, the engine on the second; or everything where it likes. */

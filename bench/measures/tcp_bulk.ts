@@ -11,13 +11,13 @@ interface BulkReport {
   retransmitted: number;
 }
 
-interface Bulk {
+export interface Bulk {
   readonly streams: number;
   readonly down: boolean;
   readonly ms: number;
 }
 
-async function carry(context: Context, load: Bulk): Promise<BulkReport> {
+export async function carry(context: Context, load: Bulk): Promise<BulkReport> {
   const server = await startProgram("tcpload", { netns: context.world.outside.path, server: true });
   try {
     const place = { netns: context.running.container.path, to: OUTSIDE };

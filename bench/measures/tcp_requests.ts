@@ -10,7 +10,7 @@ interface RequestsReport {
   perSecond: number;
 }
 
-async function ask(context: Context, milliseconds: number): Promise<RequestsReport> {
+export async function askAndClose(context: Context, milliseconds: number): Promise<RequestsReport> {
   const server = await startProgram("tcpload", { netns: context.world.outside.path, server: true });
   try {
     const place = { netns: context.running.container.path, to: OUTSIDE };
@@ -21,7 +21,7 @@ async function ask(context: Context, milliseconds: number): Promise<RequestsRepo
 }
 
 async function requests(context: Context): Promise<Finding> {
-  const report = await ask(context, context.quick ? 1300 : 2500);
+  const report = await askAndClose(context, context.quick ? 1300 : 2500);
   const problems = [];
   if (report.failed > 0) problems.push(`${report.failed} connections failed`);
   if (report.damaged > 0) problems.push(`${report.damaged} answers were damaged`);
@@ -33,7 +33,7 @@ const LEAST_MS = 400;
 
 const requestsWarmUp: WarmUp = {
   kind: "TCP requests",
-  run: (context, milliseconds) => ask(context, Math.max(LEAST_MS, milliseconds)),
+  run: (context, milliseconds) => askAndClose(context, Math.max(LEAST_MS, milliseconds)),
 };
 
 export const tcpRequests: Measure = {

@@ -4,6 +4,7 @@ import { type Row, ratioOf, summaryOf } from "../results.ts";
 import { figure, withSpread } from "./figures.ts";
 import { verdicts, WIDEST_SPREAD } from "./goals.ts";
 import { withoutPlaces } from "./places.ts";
+import { plot } from "./plot.ts";
 import type { Report } from "./report.ts";
 
 function table(header: readonly string[], rows: readonly (readonly string[])[]): string[] {
@@ -20,7 +21,7 @@ function measureSection(report: Report, measure: Measure): string[] {
   const rows = report.results.rows.filter((row) => row.measure === measure.name);
   const engines = measure.engines.filter((name) => rows.some((row) => row.values.has(name)));
   const lines = [`## ${measure.title}`, "", measure.method, ""];
-  if (rows.length > 0) lines.push(`![${measure.title}](${measure.name}.svg)`, "");
+  if (plot(measure, report.results) !== undefined) lines.push(`![${measure.title}](${measure.name}.svg)`, "");
   lines.push(
     ...table(
       ["", ...engines],

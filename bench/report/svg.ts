@@ -1,11 +1,11 @@
-/** One plot for each measure: bars of the medians, with the values beside them. No scripts, no fonts to fetch. */
-import type { Measure, Metric } from "../measures/measure.ts";
-import { type Results, type Row, summaryOf } from "../results.ts";
-import { figure } from "./figures.ts";
+/** A drawing as text: no scripts, no fonts to fetch, readable on a white page and on a dark one. */
 
 const COLOURS: Readonly<Record<string, string>> = {
   tapir: "#c2410c",
   "tapir-packet": "#f59e0b",
+  "tapir-1000-rules": "#ea8a5c",
+  "tapir-10000-rules": "#f5c1a5",
+  "tapir-traced": "#c2410c",
   memory: "#c2410c",
   forwarder: "#334155",
   kernel: "#2563eb",
@@ -15,69 +15,39 @@ const COLOURS: Readonly<Record<string, string>> = {
   ovs: "#7e22ce",
   cable: "#a8a29e",
 };
-const BAR = 16;
-const GAP = 14;
-const LEFT = 230;
-const WIDTH = 520;
-const RIGHT = 110;
-const HEAD = 46;
+const OTHER_COLOUR = "#64748b";
 
-interface Bar {
-  readonly engine: string;
-  readonly median: number;
+export function colourOf(engine: string): string {
+  return COLOURS[engine] ?? OTHER_COLOUR;
 }
 
-interface Group {
-  readonly label: string;
-  readonly metric: Metric;
-  readonly bars: readonly Bar[];
+export function escapeXml(text: string): string {
+  return text.replaceAll("&", "&amp;").replaceAll("<", "&lt;").replaceAll(">", "&gt;").replaceAll('"', "&quot;");
 }
 
-function escapeXml(text: string): string {
-  return text.replaceAll("&", "&amp;").replaceAll("<", "&lt;").replaceAll(">", "&gt;");
-}
+/** Attributes by name; numbers to a tenth. */
+export type Attributes = Readonly<Record<string, string | number>>;
 
-function groupOf(row: Row, measure: Measure, isSplit: boolean): Group {
-  const bars = measure.engines.flatMap((engine) => {
-    const summary = summaryOf(row, engine);
-    return summary === null ? [] : [{ engine, median: summary.median }];
+export function element(name: string, attributes: Attributes, content?: string): string {
+  const words = Object.entries(attributes).map(([key, value]) => {
+    const shown = typeof value === "number" ? String(Math.round(value * 10) / 10) : escapeXml(value);
+    return ` ${key}="${shown}"`;
   });
-  return { label: isSplit ? `${row.case}, ${row.metric.name}` : row.case, metric: row.metric, bars };
+  const open = `<${name}${words.join("")}`;
+  return content === undefined ? `${open}/>` : `${open}>${escapeXml(content)}</${name}>`;
 }
 
-function text(x: number, y: number, words: string, more = ""): string {
-  return `<text x="${x}" y="${y}" font-size="12"${more}>${escapeXml(words)}</text>`;
+export function text(x: number, y: number, words: string, more: Attributes = {}): string {
+  return element("text", { x, y, "font-size": 12, ...more }, words);
 }
 
-function drawGroup(group: Group, top: number, longest: number): string[] {
-  const lines = [text(8, top + 12, `${group.label} (${group.metric.unit})`, ' font-weight="bold"')];
-  group.bars.forEach(({ engine, median }, index) => {
-    const y = top + BAR + 4 + index * BAR;
-    const width = Math.max(1, (median / longest) * WIDTH);
-    const fill = COLOURS[engine] ?? "#64748b";
-    lines.push(text(LEFT - 8, y + 12, engine, ' text-anchor="end"'));
-    lines.push(`<rect x="${LEFT}" y="${y + 2}" width="${width.toFixed(1)}" height="${BAR - 4}" fill="${fill}"/>`);
-    lines.push(text(LEFT + width + 6, y + 12, figure(median)));
-  });
-  return lines;
+export function line(x1: number, y1: number, x2: number, y2: number, stroke: string): string {
+  return element("line", { x1, y1, x2, y2, stroke });
 }
 
-/** Undefined where nothing was measured. Bars of one unit share a scale. */
-export function plot(measure: Measure, results: Results): string | undefined {
-  const rows = results.rows.filter((row) => row.measure === measure.name);
-  const isSplit = rows.some((row) => rows.filter((other) => other.case === row.case).length > 1);
-  const groups = rows.map((row) => groupOf(row, measure, isSplit)).filter(({ bars }) => bars.length > 0);
-  if (groups.length === 0) return undefined;
-  const lines: string[] = [];
-  let top = HEAD;
-  for (const group of groups) {
-    const alike = groups.filter(({ metric }) => metric.unit === group.metric.unit);
-    const longest = Math.max(...alike.flatMap(({ bars }) => bars.map(({ median }) => median)), Number.MIN_VALUE);
-    lines.push(...drawGroup(group, top, longest));
-    top += BAR + 4 + group.bars.length * BAR + GAP;
-  }
-  const width = LEFT + WIDTH + RIGHT;
-  const open = `<svg xmlns="http://www.w3.org/2000/svg" width="${width}" height="${top}" viewBox="0 0 ${width} ${top}" font-family="sans-serif">`;
-  const title = `<text x="8" y="24" font-size="16" font-weight="bold">${escapeXml(measure.title)}</text>`;
-  return [open, '<rect width="100%" height="100%" fill="white"/>', title, ...lines, "</svg>", ""].join("\n");
+export function drawing(title: string, width: number, height: number, lines: readonly string[]): string {
+  const open = `<svg xmlns="http://www.w3.org/2000/svg" width="${width}" height="${height}" viewBox="0 0 ${width} ${height}" font-family="DejaVu Sans, Helvetica, Arial, sans-serif">`;
+  const background = '<rect width="100%" height="100%" fill="white"/>';
+  const heading = text(8, 24, title, { "font-size": 16, "font-weight": "bold" });
+  return [open, element("title", {}, title), background, heading, ...lines, "</svg>", ""].join("\n");
 }
