@@ -119,7 +119,8 @@ function addTables(program: Command): void {
     .action(async (table: Shown, { socket, json }: CommonOptions) => {
       print(await show(socketPath(socket), table, json === true));
     });
-  addConntrackOptions(talking(program, "conntrack", "the flow table, as conntrack(8) prints it")).action(
+  const command = talking(program, "conntrack", "the flow table, as conntrack(8) prints it");
+  addConntrackOptions(command.showSuggestionAfterError(false)).action(
     async (table: string | undefined, options: CommonOptions & Record<string, string | boolean>) => {
       process.exitCode = await conntrack(socketPath(options.socket), readConntrackWish(options, table), print);
     },
