@@ -45,6 +45,8 @@ export interface Trial {
   readonly offered: number;
   readonly offeredPerSecond: number;
   readonly received: number;
+  /** Of their payloads. */
+  readonly bytes: number;
   /** Received in a second, over the middle of the time. */
   readonly receivedPerSecond: number;
   /** From the first to the last. */
@@ -108,6 +110,7 @@ export async function sendDatagrams(context: Context, load: Load): Promise<Trial
     offered: generated.offered,
     offeredPerSecond: generated.offered / generated.seconds,
     received: report.received,
+    bytes: report.bytes,
     receivedPerSecond: report.rate,
     receivedSeconds: report.seconds,
     loss: 1 - report.received / generated.offered,

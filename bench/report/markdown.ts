@@ -98,7 +98,7 @@ function problems(report: Report): string[] {
 function skipped(report: Report): string[] {
   const left = report.results.skipped;
   if (left.length === 0) return [];
-  return ["## Not measured for want of time", "", ...left.map((what) => `* ${what}`), ""];
+  return ["## Not measured", "", ...left.map((what) => `* ${what}`), ""];
 }
 
 export function markdownReport(report: Report): string {
