@@ -82,6 +82,8 @@ describe("the API", () => {
       ["/v1/drops?since=ever", [{ table: "drops" }]],
       ["/v1/conntrack", [{ n: 1 }, { n: 2 }]],
       ["/v1/conntrack/count", { count: 2 }],
+      ["/v1/flows", [{ n: 1 }, { n: 2 }]],
+      ["/v1/flows/count", { count: 2 }],
     ] as const) {
       const answer = await ask("GET", path);
       expect([path, answer.status, answer.headers["content-type"]]).toEqual([path, 200, "application/json"]);
@@ -111,6 +113,8 @@ describe("the API", () => {
       ["DELETE", "/v1/ports", "GET, POST"],
       ["GET", "/v1/ports/c1", "DELETE"],
       ["PUT", "/v1/conntrack", "GET"],
+      ["PUT", "/v1/flows", "GET, DELETE"],
+      ["DELETE", "/v1/flows/events", "GET"],
     ]) {
       const answer = await ask(method, path);
       expect([path, answer.status, answer.headers.allow]).toEqual([path, 405, allow]);
