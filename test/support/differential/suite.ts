@@ -87,6 +87,7 @@ export function differential(title: string, options: SuiteOptions, scenarios: re
         }
         const said = steps.map(({ reaches }, index) => reaches ?? outcomes[0][index].reached);
         judge(scenario, hosts, said, outcomes[0], outcomes[1]);
+        for (const { world } of players) expect(await world.violations(), "invariants").toEqual([]);
       });
     });
   });

@@ -4,8 +4,9 @@
  */
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { askEach } from "../../../src/cli/client.ts";
+import { ask, askEach } from "../../../src/cli/client.ts";
 import { type FlowView, formatFlow } from "../../../src/conntrack/format.ts";
+import type { Invariants } from "../../../src/dataplane/invariants.ts";
 import { exec, ip, must, namespace, startRouter, tapir, temporaryFolder, veth } from "../netns.ts";
 import { GATEWAY, NEXT_HOP, UPLINK } from "./hosts.ts";
 import type { Device } from "./wire.ts";
@@ -42,6 +43,8 @@ export interface World {
   devices: readonly Device[];
   /** The flow table in conntrack(8)'s format. */
   flows(): Promise<string[]>;
+  /** What does not hold in Tapir's books: ports in use are live mappings. The kernel is not asked. */
+  violations(): Promise<string[]>;
 }
 
 const OFFLOADS = ["tx", "rx", "sg", "tso", "gso", "gro"];
@@ -130,6 +133,7 @@ export async function kernelWorld(options: WorldOptions): Promise<World> {
     name: "kernel",
     devices: [...containers, wan].map((netns) => ({ netns, device: "eth0" })),
     flows: async () => must(router, "conntrack", ["-L"]).trim().split("\n"),
+    violations: async () => [],
   };
 }
 
@@ -192,5 +196,6 @@ export async function tapirWorld(options: WorldOptions): Promise<World> {
       for await (const flow of askEach<FlowView>(socket, "/v1/conntrack")) lines.push(formatFlow(flow));
       return lines;
     },
+    violations: async () => (await ask<Invariants>(socket, "GET", "/v1/invariants")).violations,
   };
 }
