@@ -130,7 +130,8 @@ function isBindingValid(router: Router, frame: Frame, flow: FlowId): boolean {
   if ((words[base + FlowWord.STATUS] & FlowFlag.DESTINATION_NAT) !== 0) return true;
   const choice = router.nat.sourceChoice(frame.source, frame.egressInterface);
   if (choice === undefined) return true;
-  const hasPort = frame.protocol === Protocol.TCP || frame.protocol === Protocol.UDP;
+  // In `bcp` the port is that of the mapping, which outlives a change of the ports that new ones may take.
+  const hasPort = !router.isBcp && (frame.protocol === Protocol.TCP || frame.protocol === Protocol.UDP);
   return choice.allows(words[base + FlowWord.REPLY_DESTINATION], router.sourceNat.boundIdent(base), hasPort);
 }
 

@@ -24,7 +24,7 @@ export class Route {
 }
 
 export class Routes {
-  private readonly match = new LongestPrefixMatch();
+  private readonly match: LongestPrefixMatch;
   private readonly routes: Route[] = [];
   private readonly indexes = new Map<string, number>();
 
@@ -34,6 +34,9 @@ export class Routes {
     configured: readonly RoutePlan[],
     sourceNat: readonly SourceNatPlan[],
   ) {
+    // Subnet, broadcast addresses and own address of each interface; a pool's addresses.
+    const pooled = sourceNat.reduce((sum, { to }) => sum + (to === undefined ? 0 : to.last - to.first + 1), 0);
+    this.match = new LongestPrefixMatch({ capacity: configured.length + interfaces.length * 4 + pooled + 1 });
     for (const route of configured) {
       this.add(RouteKind.UNICAST, route.interface, route.via ?? 0, route.to.address, route.to.length);
     }

@@ -3,7 +3,8 @@
  * packets come out, with addresses and ports that the model allows, the same flows live, and the books agree.
  */
 import fc from "fast-check";
-import { describe, expect, it, vi } from "vitest";
+import { describe, expect, it } from "vitest";
+
 import { FLOW_SHIFT, FlowFlag, FlowWord, HeaderWord } from "../../src/conntrack/flow_layout.ts";
 import { endFlows } from "../../src/dataplane/end_flows.ts";
 import { checkInvariants } from "../../src/dataplane/invariants.ts";
@@ -23,17 +24,6 @@ import {
   UPLINK_MAC,
 } from "../support/router.ts";
 import { SEEDS } from "../support/seeds.ts";
-
-/** A routing table makes room for a million routes: thousands of them, one for each reload, would take most of the time. */
-vi.mock(import("../../src/routing/lpm.ts"), async (original) => {
-  const module = await original();
-  class SmallMatch extends module.LongestPrefixMatch {
-    constructor() {
-      super({ capacity: 64 });
-    }
-  }
-  return { ...module, LongestPrefixMatch: SmallMatch };
-});
 
 const STEPS = 60;
 const RUNS = 100;

@@ -173,7 +173,7 @@ export class NatModel {
     const choice = this.choiceFor(original.source, reply.source);
     if (target !== "none" || choice === undefined) return true;
     if (!choice.addresses.includes(reply.destination)) return false;
-    return original.protocol === "icmp" || holds(choice, reply.destinationPort);
+    return this.plan.profile === "bcp" || original.protocol === "icmp" || holds(choice, reply.destinationPort);
   }
 
   private choiceFor(source: string, destination: string): Choice | undefined {
