@@ -24,9 +24,14 @@ void account_prepare(void) {
 
 void account_payload(struct account *account, const uint8_t *payload, size_t length, uint64_t time_ns) {
   uint32_t sequence;
+  uint64_t sent_ns;
   bool intact;
-  if (!payload_read(payload, length, &sequence, &intact)) {
+  if (!payload_read(payload, length, &sequence, &sent_ns, &intact)) {
     account->foreign++;
+    return;
+  }
+  if (sent_ns < account->begin_ns && intact) {
+    account->stale++;
     return;
   }
   if (!intact) account->damaged++;
@@ -107,10 +112,10 @@ void account_print(const struct account *account, uint64_t dropped, uint64_t ski
   double middle_seconds, rate = middle_rate(account, skip_ms, &middle_seconds);
   printf("{\"received\":%lu,\"bytes\":%lu,\"duplicates\":%lu,\"reordered\":%lu,\"damaged\":%lu,"
          "\"badIpChecksum\":%lu,\"badUdpChecksum\":%lu,\"partialChecksum\":%lu,\"merged\":%lu,\"frames\":%lu,"
-         "\"foreign\":%lu,\"wrongSource\":%lu,\"highest\":%lu,\"dropped\":%lu,\"seconds\":%.6f,\"rate\":%.1f,\"rateSeconds\":%.2f,"
+         "\"foreign\":%lu,\"stale\":%lu,\"wrongSource\":%lu,\"highest\":%lu,\"dropped\":%lu,\"seconds\":%.6f,\"rate\":%.1f,\"rateSeconds\":%.2f,"
          "\"cpuSeconds\":%.3f}\n",
          account->received, account->bytes, account->duplicates, account->reordered, account->damaged,
          account->bad_ip_checksum, account->bad_udp_checksum, account->partial, account->merged, account->frames,
-         account->foreign, account->wrong_source, account->highest, dropped, (double)(account->last_ns - account->first_ns) / 1e9, rate,
+         account->foreign, account->stale, account->wrong_source, account->highest, dropped, (double)(account->last_ns - account->first_ns) / 1e9, rate,
          middle_seconds, cpu_seconds());
 }

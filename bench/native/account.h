@@ -20,6 +20,8 @@ struct account {
   uint64_t wrong_source;
   uint64_t highest;    // sequence number
   uint64_t first_ns, last_ns;
+  uint64_t stale;      // datagrams sent before `begin_ns`: what was still under way from an earlier trial
+  uint64_t begin_ns;   // CLOCK_MONOTONIC, which generator and receiver share
   uint32_t expected_source; // network order; 0: any
 };
 

@@ -91,12 +91,14 @@ void payload_write(uint8_t *payload, size_t length, uint32_t sequence, uint64_t 
   memcpy(payload + DATAGRAM_HEADER_BYTES, pattern + sequence % PATTERN_STARTS, length - DATAGRAM_HEADER_BYTES);
 }
 
-bool payload_read(const uint8_t *payload, size_t length, uint32_t *sequence, bool *intact) {
+bool payload_read(const uint8_t *payload, size_t length, uint32_t *sequence, uint64_t *sent_ns, bool *intact) {
   uint32_t words[2];
   if (length < DATAGRAM_HEADER_BYTES || length > MAX_FRAME_BYTES) return false;
   memcpy(words, payload, sizeof words);
   if (be32toh(words[0]) != DATAGRAM_MAGIC) return false;
   *sequence = be32toh(words[1]);
+  memcpy(sent_ns, payload + 8, sizeof *sent_ns);
+  *sent_ns = be64toh(*sent_ns);
   *intact = memcmp(payload + DATAGRAM_HEADER_BYTES, pattern + *sequence % PATTERN_STARTS,
                    length - DATAGRAM_HEADER_BYTES) == 0;
   return true;

@@ -37,7 +37,7 @@ void datagram_write(uint8_t *frame, size_t length, const struct flow *flow, uint
 
 // Writes a payload of at least DATAGRAM_HEADER_BYTES.
 void payload_write(uint8_t *payload, size_t length, uint32_t sequence, uint64_t time_ns);
-// False when it is none of ours; `intact` says whether the pattern is whole.
-bool payload_read(const uint8_t *payload, size_t length, uint32_t *sequence, bool *intact);
+// False when it is none of ours; `sent_ns` is the sender's clock, `intact` says whether the pattern is whole.
+bool payload_read(const uint8_t *payload, size_t length, uint32_t *sequence, uint64_t *sent_ns, bool *intact);
 
 #endif

@@ -41,7 +41,7 @@ int main(int argc, char **argv) {
   set_nice(nice_level);
   enter_netns(netns);
   account_prepare();
-  sink.begin = now_ns();
+  sink.begin = sink.account.begin_ns = now_ns();
   uint64_t dropped = on_socket ? receive_from_socket(&sink) : receive_from_ring(&sink);
   account_print(&sink.account, dropped, (uint64_t)sink.skip_ms);
   return 0;
