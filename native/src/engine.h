@@ -93,6 +93,8 @@ struct engine {
 
   int epoll;
   int64_t spin_ns;
+  int32_t spin_credit;  // how often spinning has ended with a frame, see engine_receive.c
+  uint32_t waits;
   struct port *ports;
   struct queue ready;
   // A port in the queue had more than its share in the last burst.

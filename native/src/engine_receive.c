@@ -11,6 +11,11 @@
 #include <time.h>
 #include <unistd.h>
 
+// Credit of waiting awake: what it is at most, how much is enough to do it, and how often it is tried without.
+#define SPIN_FULL 1024
+#define SPIN_ENOUGH 512
+#define SPIN_PROBE 16
+
 static int64_t now_ns(void) {
   struct timespec time;
   clock_gettime(CLOCK_MONOTONIC, &time);
@@ -44,14 +49,28 @@ static int poll_ports(struct engine *engine, int timeout_ms) {
   return count;
 }
 
-// Waits until something is there: first awake, because a sleep and a wake-up cost more than a short wait.
+// Whether waiting awake has paid lately. It does not where frames are far apart, nor where the sender needs this very
+// processor to send; then only one wait in SPIN_PROBE is spent to ask again.
+static bool is_spin_worth(struct engine *engine) {
+  engine->waits++;
+  return engine->spin_credit >= SPIN_ENOUGH || engine->waits % SPIN_PROBE == 0;
+}
+
+static bool spin_for_ports(struct engine *engine) {
+  int64_t end = now_ns() + engine->spin_ns;
+  do {
+    if (poll_ports(engine, 0) > 0) {
+      engine->spin_credit += (SPIN_FULL - engine->spin_credit) / 8;
+      return true;
+    }
+  } while (now_ns() < end);
+  engine->spin_credit -= engine->spin_credit / 8;
+  return false;
+}
+
+// Waits until something is there: first awake, where a sleep and a wake-up would cost more than a short wait.
 static void wait_for_ports(struct engine *engine, int timeout_ms) {
-  if (engine->spin_ns > 0 && timeout_ms != 0) {
-    int64_t end = now_ns() + engine->spin_ns;
-    do {
-      if (poll_ports(engine, 0) > 0) return;
-    } while (now_ns() < end);
-  }
+  if (engine->spin_ns > 0 && timeout_ms != 0 && is_spin_worth(engine) && spin_for_ports(engine)) return;
   poll_ports(engine, timeout_ms);
 }
 
