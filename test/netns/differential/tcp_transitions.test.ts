@@ -1,5 +1,4 @@
 /** Each kind of segment from each side in each state of a TCP connection, through the kernel and through Tapir. */
-import { expect } from "vitest";
 import { differential, type Scenario } from "../../support/differential/suite.ts";
 import { free, type Step, TcpTalk, text } from "../../support/differential/talk.ts";
 
@@ -19,29 +18,11 @@ const INTO: [string, (tcp: TcpTalk) => Step[]][] = [
 const KINDS = ["S", "SA", "FA", "A", "RA", ""];
 const SIDES = ["client", "server"] as const;
 
-/** How many segments of these scenarios belong to no flow any more, so that the router itself resets them. */
-const REFUSED: Record<string, number> = { "SYN_SENT: RA from the server": 1, "TIME_WAIT: S from the server": 2 };
-
-function departures(name: string): Pick<Scenario, "departure"> {
-  const count = REFUSED[name] ?? 0;
-  if (count === 0) return {};
-  const lines = (df: string) =>
-    Array.from({ length: count }, () => expect.stringMatching(`server gets .* id=\\*${df} tcp 40000>80 R`));
-  return {
-    departure: () => ({
-      reason: "the kernel's resets carry DF, Tapir's do not",
-      kernel: lines(" DF"),
-      tapir: lines(""),
-    }),
-  };
-}
-
 /** The segment, and what the connection says after it: a reset by mistake or a state too many shows there. */
 const TRANSITIONS: Scenario[] = INTO.flatMap(([state, into]) =>
   KINDS.flatMap((flags) =>
     SIDES.map((side) => ({
       name: `${state}: ${flags || "no flags"} from the ${side}`,
-      ...departures(`${state}: ${flags} from the ${side}`),
       steps: (hosts) => {
         const tcp = new TcpTalk(hosts);
         return [
