@@ -60,6 +60,7 @@ export function onCleanup(body: () => void | Promise<void>, atExit: () => void =
 
 const PACKAGES: Record<string, string> = {
   ip: "iproute2",
+  nstat: "iproute2",
   ss: "iproute2",
   tc: "iproute2",
   bridge: "iproute2",
@@ -70,6 +71,9 @@ const PACKAGES: Record<string, string> = {
   conntrack: "conntrack",
   tcpdump: "tcpdump",
   ethtool: "ethtool",
+  iperf3: "iperf3",
+  traceroute: "traceroute",
+  python3: "python3",
   setpriv: "util-linux",
   unshare: "util-linux",
 };
