@@ -70,6 +70,7 @@ function plan(): RouterPlan {
     forward: { policy: Action.DROP, rules: [out, back] },
     input: { policy: Action.ACCEPT, rules: [] },
     macAgeingSeconds: 300,
+    merging: { segments: true, datagrams: true },
   };
 }
 
@@ -79,6 +80,7 @@ class Source implements FrameIo {
   readonly receivedPort = new Int32Array(BURST);
   readonly transmitSlot = new Int32Array(BURST * 16);
   readonly transmitPort = new Int32Array(BURST * 16);
+  readonly transmitOffset = new Int32Array(BURST * 16);
   order: Int32Array<ArrayBufferLike> = new Int32Array(0);
   position = 0;
   transmitted = 0;

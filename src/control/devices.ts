@@ -13,12 +13,16 @@ import { ExitCode, type SystemError, TapirError } from "./errors.ts";
 
 /** What a TAP's descriptor says once its device is gone (errno(3)); Node does not know it. */
 const EBADFD = 77;
+/** TUN_F_USO4 (linux/if_tun.h). */
+const USO4 = 0x20;
 
 export interface OpenDevice {
   plan: DevicePlan;
   fd: number;
   /** Bytes. */
   mtu: number;
+  /** Whether the kernel cuts a datagram with a segmentation size (UDP segmentation offload, Linux 6.2); only TAPs tell. */
+  cutsDatagrams: boolean;
 }
 
 /** Why a device has failed: `errno` is what its descriptor says when the device itself is no more, or another error. */
@@ -63,14 +67,14 @@ function openTap(plan: DevicePlan): OpenDevice {
   if (deviceExists(netns, ifname)) {
     throw new TapirError(`port ${plan.name}: there is a device called ${ifname} already${inWhich(netns)}`);
   }
-  const fd = attempt(plan, () => native().openTap({ ifname, ...(netns === undefined ? {} : { netns }) }).fd);
+  const { fd, offloads } = attempt(plan, () => native().openTap({ ifname, ...(netns === undefined ? {} : { netns }) }));
   try {
     configureTap(plan);
   } catch (error) {
     native().closeDescriptor(fd);
     throw error;
   }
-  return { plan, fd, mtu: plan.mtu === 0 ? 1500 : plan.mtu };
+  return { plan, fd, mtu: plan.mtu === 0 ? 1500 : plan.mtu, cutsDatagrams: (offloads & USO4) !== 0 };
 }
 
 function configureTap(plan: DevicePlan): void {
@@ -110,7 +114,7 @@ function openPacket(plan: DevicePlan): OpenDevice {
   const socket = attempt(plan, () =>
     native().openPacketSocket({ device: ifname, ...(netns === undefined ? {} : { netns }) }),
   );
-  return { plan, fd: socket.fd, mtu: plan.mtu === 0 ? socket.mtu : plan.mtu };
+  return { plan, fd: socket.fd, mtu: plan.mtu === 0 ? socket.mtu : plan.mtu, cutsDatagrams: false };
 }
 
 function inWhich(netns: string | undefined): string {

@@ -270,7 +270,8 @@ export class RunningRouter {
       return port === undefined ? 1500 : (this.devices.get(port.index)?.mtu ?? 1500);
     };
     const interfaces = plan.interfaces.map((each) => (each.mtu === 0 ? { ...each, mtu: mtuOf(each.index) } : each));
-    return { ...plan, interfaces };
+    const datagrams = plan.merging.datagrams && [...this.devices.values()].some(({ cutsDatagrams }) => cutsDatagrams);
+    return { ...plan, interfaces, merging: { ...plan.merging, datagrams } };
   }
 
   private takeNotice(notice: Notice): void {

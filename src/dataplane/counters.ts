@@ -33,6 +33,8 @@ export const COUNTER_NAMES = [
   "stationsOverflowed",
   /** Flows that gave way in a full table: over, or not assured (Linux's early drop). */
   "flowsEvicted",
+  /** Frames that left as a piece of another (merging); they are in framesSent too. */
+  "framesMerged",
 ] as const;
 
 export type CounterName = (typeof COUNTER_NAMES)[number];

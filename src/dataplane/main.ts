@@ -40,6 +40,7 @@ function systemRandom(): () => number {
 class Dataplane {
   private readonly channel = new Channel(native(), CHANNEL_DESCRIPTOR);
   private readonly state = new Int32Array(EngineState.WORDS);
+  private readonly transmitOffset = new Int32Array(TRANSMIT_LIMIT);
   private readonly portErrors = new Int32Array(PORT_LIMIT);
   private readonly portCounters = new Float64Array(PORT_LIMIT * PortCounter.COUNT);
   private readonly portDescriptors = new Map<number, number>();
@@ -64,6 +65,7 @@ class Dataplane {
       receivedPort: new Int32Array(BURST_FRAMES),
       transmitSlot: new Int32Array(TRANSMIT_LIMIT),
       transmitPort: new Int32Array(TRANSMIT_LIMIT),
+      transmitOffset: this.transmitOffset,
       state: this.state,
       portErrors: this.portErrors,
       portCounters: this.portCounters,
@@ -76,6 +78,7 @@ class Dataplane {
       receivedPort: memory.receivedPort,
       transmitSlot: memory.transmitSlot,
       transmitPort: memory.transmitPort,
+      transmitOffset: this.transmitOffset,
       receive: (max, timeoutMs) => engine.receive(max, timeoutMs),
       transmit: (count) => engine.transmit(count),
     };

@@ -46,15 +46,26 @@ export function runBurst(router: Router, count: number): void {
     stops[i] = arrive(router, frame);
   }
   if (router.flows.count > CACHED_FLOWS) touchFlows(router, count);
-  for (let i = 0; i < count; i++) {
-    if (stops[i] === STOP_CONTINUE) findFlow(router, router.frames[receivedSlot[i]]);
-  }
+  lookUp(router, count);
   for (let i = 0; i < count; i++) {
     const frame = router.frames[receivedSlot[i]];
     dispose(router, frame, stops[i] === STOP_CONTINUE ? depart(router, frame) : stops[i]);
   }
   if (router.reassembled.length > 0) runReassembled(router);
   sendOwnFrames(router);
+}
+
+/** Finds the flows of a burst; a run of frames of one flow may be merged when it leaves. */
+function lookUp(router: Router, count: number): void {
+  const { receivedSlot } = router.io;
+  let before = -1;
+  for (let i = 0; i < count; i++) {
+    if (stops[i] !== STOP_CONTINUE) continue;
+    const frame = router.frames[receivedSlot[i]];
+    findFlow(router, frame);
+    if (frame.reference === before && before >= 0) router.hasRuns = true;
+    before = frame.reference;
+  }
 }
 
 /**

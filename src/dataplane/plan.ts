@@ -97,6 +97,14 @@ export interface LimitsPlan {
   neighbours: number;
 }
 
+/** What is merged before it is written; see `merge.ts`. */
+export interface MergePlan {
+  /** In-order TCP segments of one flow. Without it, nothing is merged. */
+  segments: boolean;
+  /** Equal UDP datagrams of one flow; the kernel has to know UDP segmentation. */
+  datagrams: boolean;
+}
+
 export interface RouterPlan {
   interfaces: InterfacePlan[];
   ports: PortPlan[];
@@ -109,4 +117,5 @@ export interface RouterPlan {
   input: Chain;
   /** Seconds after which a silent station's MAC is forgotten. */
   macAgeingSeconds: number;
+  merging: MergePlan;
 }

@@ -25,7 +25,8 @@ import { Counter, Counters } from "./counters.ts";
 import { endFlows, endFlowsOf, endRepublished } from "./end_flows.ts";
 import { IcmpLimiter } from "./icmp_limiter.ts";
 import { Interface, PortTable } from "./interfaces.ts";
-import type { ConntrackPlan, LimitsPlan, PortPlan, RouterPlan } from "./plan.ts";
+import { Merger } from "./merge.ts";
+import type { ConntrackPlan, LimitsPlan, MergePlan, PortPlan, RouterPlan } from "./plan.ts";
 import { natRulesOf, timeoutsOf } from "./plan_nat.ts";
 import { Routes } from "./routes.ts";
 
@@ -87,6 +88,10 @@ export class Router {
   now: number;
   /** Entries waiting in the transmit arrays of `io`. */
   transmitCount = 0;
+  /** The burst has brought frames of one flow one after the other. */
+  hasRuns = false;
+  private readonly merger: Merger;
+  private merging: MergePlan = { segments: false, datagrams: false };
   /** Frames that the router itself made in this burst, to be sent by the loop. */
   readonly outbox = new Int32Array(BURST_LIMIT * 8);
   outboxCount = 0;
@@ -101,6 +106,7 @@ export class Router {
     this.now = options.now;
     this.counters = new Counters(options.counterMemory);
     this.ports = new PortTable(options.portLimit);
+    this.merger = new Merger(arena, options.io, options.portLimit);
     const ageingMs = plan.macAgeingSeconds * 1000;
     this.macs = new MacTable({ capacity: limits.macs, ageingMs, seed: random() });
     this.neighbours = new Neighbours(limits.neighbours, arena.frames, arena.slotCount >> 1, random());
@@ -147,6 +153,7 @@ export class Router {
     this.nat = nat;
     this.takeConntrack(plan.conntrack, timeouts);
     if (hadPublished || nat.hasPublished) endRepublished(this);
+    this.merging = plan.merging;
     this.macs.setAgeing(plan.macAgeingSeconds * 1000);
     this.raiseGeneration();
   }
@@ -206,7 +213,13 @@ export class Router {
   flush(): void {
     const count = this.transmitCount;
     if (count === 0) return;
+    const merged = this.hasRuns && this.merging.segments ? this.merger.merge(count, this.merging.datagrams) : 0;
+    this.hasRuns = false;
     this.io.transmit(count);
+    if (merged > 0) {
+      this.merger.clear(count);
+      this.counters.values[Counter.framesMerged] += merged;
+    }
     for (let i = 0; i < count; i++) this.arena.release(this.io.transmitSlot[i]);
     this.counters.values[Counter.framesSent] += count;
     this.transmitCount = 0;

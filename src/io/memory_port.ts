@@ -19,6 +19,7 @@ export class MemoryIo implements FrameIo {
   readonly receivedPort: Int32Array;
   readonly transmitSlot: Int32Array;
   readonly transmitPort: Int32Array;
+  readonly transmitOffset: Int32Array;
   /** What `transmit` was given, oldest first; take it with `takeSent`. */
   sent: SentFrame[] = [];
   /** When false, `transmit` forgets the frames: for measurements. */
@@ -32,6 +33,7 @@ export class MemoryIo implements FrameIo {
     this.receivedPort = new Int32Array(burst);
     this.transmitSlot = new Int32Array(burst * 16);
     this.transmitPort = new Int32Array(burst * 16);
+    this.transmitOffset = new Int32Array(burst * 16);
   }
 
   /** Lets a frame arrive at a port; throws when the arena has no free slot. */
@@ -60,9 +62,16 @@ export class MemoryIo implements FrameIo {
     for (let i = 0; i < count; i++) {
       const slot = this.transmitSlot[i];
       const { at } = this.arena.frames[slot];
+      const offset = this.transmitOffset[i];
+      const bytes = this.arena.bytes.slice(at + offset, at + this.arena.slotLength[slot]);
+      if (offset !== 0) {
+        const whole = this.sent[this.sent.length - 1];
+        whole.bytes = Uint8Array.of(...whole.bytes, ...bytes);
+        continue;
+      }
       this.sent.push({
         port: this.transmitPort[i],
-        bytes: this.arena.bytes.slice(at, at + this.arena.slotLength[slot]),
+        bytes,
         vnetHeader: this.arena.bytes.slice(at - VNET_HEADER_BYTES, at),
       });
     }

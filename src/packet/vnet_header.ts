@@ -35,6 +35,11 @@ export function gsoType(memory: DataView, at: number): number {
   return memory.getUint8(at - 9) & 0x7f;
 }
 
+/** GSO type with the ECN bit. */
+export function rawGsoType(memory: DataView, at: number): number {
+  return memory.getUint8(at - 9);
+}
+
 /** Payload bytes of each segment; 0 where GSO type is NONE. */
 export function gsoSize(memory: DataView, at: number): number {
   return memory.getUint16(at - 6, true);
@@ -50,6 +55,24 @@ export function checksumOffset(memory: DataView, at: number): number {
 
 export function setHeaderLength(memory: DataView, at: number, length: number): void {
   memory.setInt16(at - 8, length, true);
+}
+
+/** Asks for segmentation into `size` bytes of payload each, behind `headerBytes`; the L4 checksum is a partial one. */
+export function askSegmentation(
+  memory: DataView,
+  at: number,
+  type: number,
+  headerBytes: number,
+  size: number,
+  start: number,
+  offset: number,
+): void {
+  memory.setInt8(at - 10, VnetFlag.NEEDS_CSUM);
+  memory.setInt8(at - 9, type);
+  memory.setInt16(at - 8, headerBytes, true);
+  memory.setInt16(at - 6, size, true);
+  memory.setInt16(at - 4, start, true);
+  memory.setInt16(at - 2, offset, true);
 }
 
 /** An ordinary frame: no offload asked for. */

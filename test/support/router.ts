@@ -54,6 +54,7 @@ export function defaultPlan(): RouterPlan {
     forward: { policy: Action.ACCEPT, rules: [] },
     input: { policy: Action.ACCEPT, rules: [] },
     macAgeingSeconds: 300,
+    merging: { segments: true, datagrams: true },
   };
 }
 

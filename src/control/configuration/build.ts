@@ -3,7 +3,7 @@
  * is wrong is reported, with its path; the plan is of use only if nothing was.
  */
 
-import type { LimitsPlan, RouterPlan } from "../../dataplane/plan.ts";
+import type { LimitsPlan, MergePlan, RouterPlan } from "../../dataplane/plan.ts";
 import { DEFAULT_SOCKET } from "../default_socket.ts";
 import { InterfaceBuilder } from "./build_interfaces.ts";
 import { buildConntrack, NatBuilder } from "./build_nat.ts";
@@ -53,11 +53,18 @@ export function buildPlan(
       forward: buildChain(forward, ["filter", "forward"], indexes, report),
       input: buildChain(input, ["filter", "input"], indexes, report),
       macAgeingSeconds: configuration.bridge?.ageingSeconds ?? DEFAULT_AGEING_SECONDS,
+      merging: mergingOf(configuration),
     },
     devices: builder.devices,
     limits: limitsOf(configuration),
     socket: configuration.control?.socket ?? DEFAULT_SOCKET,
   };
+}
+
+/** Whether the kernel knows UDP segmentation, only the devices can tell. */
+function mergingOf({ offload }: Configuration): MergePlan {
+  const isOn = offload?.merge ?? true;
+  return { segments: isOn, datagrams: isOn };
 }
 
 function limitsOf(configuration: Configuration): LimitsPlan {

@@ -153,6 +153,21 @@ export const ConfigurationSchema = Type.Object(
         { ...CLOSED, title: "a map", description: "Which packets pass." },
       ),
     ),
+    offload: Type.Optional(
+      Type.Object(
+        {
+          merge: Type.Optional(
+            Type.Boolean({
+              default: true,
+              title: "true or false",
+              description:
+                "Whether datagrams and segments of one flow that leave one behind the other are written as one frame with a segmentation size.",
+            }),
+          ),
+        },
+        { ...CLOSED, title: "a map", description: "What devices and kernel are asked to do." },
+      ),
+    ),
     limits: Type.Optional(
       Type.Object(
         {
