@@ -28,6 +28,7 @@ export interface World {
 
 interface Settings {
   masquerade?: boolean;
+  merge?: boolean;
 }
 
 function configuration(c1: string, c2: string, settings: Settings, forward: "accept" | "drop"): string {
@@ -43,6 +44,7 @@ uplinks:
   wan: { kind: packet, device: up0, address: ${Address.UPLINK}/24, gateway: ${Address.SERVER} }
 nat: { masquerade: ${masquerade} }
 filter: { forward: { policy: ${forward} } }
+offload: { merge: ${settings.merge ?? true} }
 `;
 }
 
