@@ -22,7 +22,10 @@ export const FlowWord = {
   STATUS: 6,
   /** When the flow ends unless it is refreshed: wrapped milliseconds. */
   DEADLINE: 7,
-  /** Cached route of each direction: egress interface << 24 | neighbour index. Valid for GENERATION only. */
+  /**
+   * Cached route of each direction: egress interface << 24 | neighbour index. Valid for GENERATION only. Of bridged
+   * flows: network << 24 | the ports between which packets were admitted.
+   */
   ROUTE: 8,
   REPLY_ROUTE: 9,
   /** Checksum differences of the rewrite of each direction: addresses and ports << 16 | addresses alone. */
@@ -91,7 +94,17 @@ export const FlowFlag = {
   DESTINATION_MAPPED: 1 << 27,
   /** Counts against the limit of its inside address. */
   HOST_COUNTED: 1 << 28,
+  /** Switched inside a network: meets the bridge chain, is never routed or translated, and has a zone of its own. */
+  BRIDGED: 1 << 29,
 } as const;
+
+/**
+ * The zone of a network's bridged flows, to be or-ed to the protocol where a tuple is hashed. As with conntrack's zones,
+ * one tuple may be several flows: routed, and bridged in each network. Zone 0 is that of routed flows.
+ */
+export function zoneOfNetwork(network: number): number {
+  return FlowFlag.BRIDGED | (network << 8);
+}
 
 export const ANY_NAT = FlowFlag.SOURCE_NAT | FlowFlag.DESTINATION_NAT;
 export const ANY_ADMITTED = FlowFlag.ADMITTED_NEW | FlowFlag.ADMITTED_ORIGINAL | FlowFlag.ADMITTED_REPLY;

@@ -23,12 +23,15 @@ import {
   FlowWord,
   HeaderWord,
   TUPLE_WORDS,
+  zoneOfNetwork,
 } from "./flow_layout.ts";
 import { HashIndex } from "./hash_index.ts";
 
 // Private to the file: V8 folds these, but not what is imported (docs/decisions/0002-constants.md).
-const { DEADLINE: FLOW_WORD_DEADLINE, STATUS: FLOW_WORD_STATUS } = FlowWord;
-const { ASSURED, CONFIRMED } = FlowFlag;
+const { DEADLINE: FLOW_WORD_DEADLINE, ROUTE: FLOW_WORD_ROUTE, STATUS: FLOW_WORD_STATUS } = FlowWord;
+const { ASSURED, BRIDGED, CONFIRMED } = FlowFlag;
+/** What of STATUS belongs to a tuple. */
+const PROTOCOL_AND_KIND = 0xff | BRIDGED;
 const { CAPACITY, COUNT, FREE, HIGH_WATER, LAYOUT_VERSION, NOW, SEED, WORDS } = HeaderWord;
 const { NEW, UPDATE, DESTROY } = FlowEvent;
 
@@ -76,7 +79,11 @@ export class FlowTable {
     return this.header[COUNT];
   }
 
-  /** Keyed hash of a tuple. Each step mixes a secret in before it multiplies: collisions depend on the key. */
+  /**
+   * Keyed hash of a tuple. Each step mixes a secret in before it multiplies: collisions depend on the key. `protocol` has
+   * the zone of bridged flows or-ed to it: the last step maps it one to one, so that tuples which differ in their zone
+   * alone never have the same hash.
+   */
   hash(source: number, destination: number, ports: number, protocol: number): number {
     const keys = this.keys;
     let h = Math.imul(source ^ keys[0], keys[4]);
@@ -89,7 +96,10 @@ export class FlowTable {
     return h ^ (h >>> 15);
   }
 
-  /** Finds the live flow that a tuple belongs to: its reference, or -1. */
+  /**
+   * Finds the live flow that a tuple belongs to: its reference, or -1. `protocol` has BRIDGED or-ed to it where bridged
+   * flows are looked for; the hash tells their zone.
+   */
   lookup(hash: number, source: number, destination: number, ports: number, protocol: number, now: number): number {
     const slots = this.index.slots;
     const mask = this.index.mask;
@@ -105,7 +115,7 @@ export class FlowTable {
         words[tuple] === source &&
         words[tuple + 1] === destination &&
         words[tuple + 2] === ports &&
-        (words[base + FLOW_WORD_STATUS] & 0xff) === protocol
+        (words[base + FLOW_WORD_STATUS] & PROTOCOL_AND_KIND) === protocol
       ) {
         if (((words[base + FLOW_WORD_DEADLINE] - now) | 0) > 0) return reference;
         // Over, but not swept yet. Another of the same tuple may have been made meanwhile: look again.
@@ -235,10 +245,13 @@ export class FlowTable {
     );
   }
 
-  private hashOf(base: number, direction: number): number {
+  /** Hash of a direction's tuple of the entry that begins at `base`. */
+  hashOf(base: number, direction: number): number {
     const words = this.words;
     const tuple = base + direction * TUPLE_WORDS;
-    return this.hash(words[tuple], words[tuple + 1], words[tuple + 2], words[base + FLOW_WORD_STATUS] & 0xff);
+    const status = words[base + FLOW_WORD_STATUS];
+    const zone = (status & BRIDGED) === 0 ? 0 : zoneOfNetwork(words[base + FLOW_WORD_ROUTE] >>> 24);
+    return this.hash(words[tuple], words[tuple + 1], words[tuple + 2], (status & 0xff) | zone);
   }
 }
 

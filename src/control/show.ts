@@ -59,8 +59,12 @@ export async function showRoutes(router: RunningRouter): Promise<object[]> {
 }
 
 export function showRules(router: RunningRouter, counted: RulesResult): object {
-  const { forward, input } = router.resolved.plan;
-  return { forward: chain(router, forward, counted.forward), input: chain(router, input, counted.input) };
+  const { forward, input, bridge } = router.resolved.plan;
+  return {
+    forward: chain(router, forward, counted.forward),
+    input: chain(router, input, counted.input),
+    ...(bridge === undefined ? {} : { bridge: chain(router, bridge, counted.bridge) }),
+  };
 }
 
 function chain(router: RunningRouter, shown: Chain, counted: RuleCounters): object {

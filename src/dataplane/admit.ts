@@ -11,6 +11,7 @@ import type { CompiledChain } from "../filter/compiled_chain.ts";
 import { Action, StateBit } from "../filter/rule.ts";
 import type { Mappings } from "../nat/mappings.ts";
 import type { Published, SourceChoice } from "../nat/rules.ts";
+import { ETHERNET_HEADER_BYTES } from "../packet/ethernet.ts";
 import type { Frame } from "../packet/frame.ts";
 import { isError } from "../packet/icmp.ts";
 import { Protocol } from "../packet/ipv4.ts";
@@ -183,6 +184,7 @@ function forwardAlong(
   if (route === undefined) return Stop.NO_ROUTE;
   if (route.kind === RouteKind.BROADCAST) return Stop.DIRECTED_BROADCAST;
   if (route.kind === RouteKind.LOCAL) return Stop.INVALID_STATE;
+  if (areIsolated(router, frame.ingressInterface, route.interface)) return Stop.NETWORK_ISOLATED;
   frame.egressInterface = route.interface;
   const stop = limits(router, frame);
   if (stop !== Stop.CONTINUE) return stop;
@@ -195,6 +197,16 @@ function forwardAlong(
   return frame.neighbour < 0 ? Stop.NEIGHBOUR_TABLE_FULL : Stop.CONTINUE;
 }
 
+/** Two networks of which one is isolated have nothing to say to each other, published ports included. */
+function areIsolated(router: Router, ingress: number, egress: number): boolean {
+  if (ingress === egress) return false;
+  const { interfaces } = router;
+  const from = interfaces[ingress];
+  const to = interfaces[egress];
+  if (from === undefined || to === undefined || !from.isNetwork || !to.isNetwork) return false;
+  return from.isIsolated || to.isIsolated;
+}
+
 /** Explicit rules first, then what is published, then the policy. */
 function passForward(
   router: Router,
@@ -205,6 +217,7 @@ function passForward(
 ): number {
   const key = router.filterKey;
   key.outInterface = frame.egressInterface;
+  key.outPort = -1;
   key.destination = destination;
   const action = ask(router, router.forward, frame, destinationPort);
   if (action === Action.ACCEPT || (isPublished && frame.rule < 0)) return Stop.CONTINUE;
@@ -214,10 +227,29 @@ function passForward(
 function passInput(router: Router, frame: Frame): number {
   const key = router.filterKey;
   key.outInterface = -1;
+  key.outPort = -1;
   key.destination = frame.destination;
   const action = ask(router, router.input, frame, frame.ports & 0xffff);
   if (action === Action.ACCEPT) return Stop.CONTINUE;
   return action === Action.REJECT ? Stop.INPUT_REJECT : Stop.INPUT_DROP;
+}
+
+/** Asks the bridge chain about a frame that is switched; CONTINUE, or why it stops. */
+export function passBridge(router: Router, frame: Frame): number {
+  const key = router.filterKey;
+  key.outInterface = frame.egressInterface;
+  key.outPort = frame.egressPort < 0 ? -1 : frame.egressPort;
+  key.destination = frame.destination;
+  const action = ask(router, router.bridge, frame, frame.ports & 0xffff);
+  if (action === Action.ACCEPT) return Stop.CONTINUE;
+  return action === Action.REJECT ? Stop.BRIDGE_REJECT : Stop.BRIDGE_DROP;
+}
+
+/** Of a frame that rules cannot speak of, the bridge chain's policy decides. */
+export function passBridgePolicy(router: Router, frame: Frame): number {
+  const { bridge } = router;
+  bridge.count(-1, frame.length - ETHERNET_HEADER_BYTES);
+  return bridge.actionOf(-1) === Action.ACCEPT ? Stop.CONTINUE : Stop.BRIDGE_DROP;
 }
 
 /** Fills what all chains have in common, asks, counts the rule, and notes it in the frame. */
@@ -226,7 +258,6 @@ function ask(router: Router, chain: CompiledChain, frame: Frame, destinationPort
   const hasPorts = frame.protocol === Protocol.TCP || frame.protocol === Protocol.UDP;
   key.inInterface = frame.ingressInterface;
   key.inPort = frame.ingressPort;
-  key.outPort = -1;
   key.source = frame.source;
   key.protocol = frame.protocol;
   key.sourcePort = hasPorts ? frame.ports >>> 16 : -1;

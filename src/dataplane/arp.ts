@@ -23,7 +23,11 @@ export function receiveArp(router: Router, frame: Frame): number {
   const senderHigh = arp.senderMacHigh(memory, at);
   const senderLow = arp.senderMacLow(memory, at);
   const sender = arp.senderAddress(memory, at);
-  if (isGroupMac(senderHigh) || isOwn(router, ingress, sender)) return Stop.ARP_SPOOFED;
+  if (isGroupMac(senderHigh) || isOwn(router, ingress, sender)) {
+    // Nor do the others hear of it.
+    frame.flood = 0;
+    return Stop.ARP_SPOOFED;
+  }
   const operation = arp.operation(memory, at);
   const isRequest = operation === arp.ArpOperation.REQUEST;
   if (!isRequest && operation !== arp.ArpOperation.REPLY) return Stop.ARP_MALFORMED;

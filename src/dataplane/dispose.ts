@@ -6,7 +6,7 @@ import type { FlowId } from "../conntrack/flow_table.ts";
 import { StateBit } from "../filter/rule.ts";
 import { findQuotedFlow } from "../nat/icmp_errors.ts";
 import { EtherType } from "../packet/ethernet.ts";
-import type { Frame } from "../packet/frame.ts";
+import { type Frame, Own } from "../packet/frame.ts";
 import { Protocol } from "../packet/ipv4.ts";
 import { Stop } from "../packet/stop_reasons.ts";
 import { Counter } from "./counters.ts";
@@ -35,6 +35,7 @@ const {
   SWITCHED,
 } = Stop;
 const { ARP } = EtherType;
+const { ADDRESSED } = Own;
 const { RELATED } = StateBit;
 const { ICMP } = Protocol;
 const { UNICAST } = RouteKind;
@@ -46,11 +47,13 @@ export function dispose(router: Router, frame: Frame, stop: number): void {
     sendRouted(router, frame);
   } else if (stop === SWITCHED) {
     count(router, frame, stop);
-    send(router, frame, true);
+    sendSwitched(router, frame);
   } else if (frame.flood !== 0 || stop === FLOODED) {
     // A group frame of a network goes to its other ports, whatever the router made of its own copy.
     count(router, frame, FLOODED);
-    flood(router, frame, frame.ingressInterface, frame.ingressPort);
+    frame.egressInterface = frame.ingressInterface;
+    frame.egressPort = FLOOD;
+    sendSwitched(router, frame);
   } else if (stop === PARKED) {
     count(router, frame, stop);
   } else {
@@ -75,6 +78,22 @@ function sendPiece(router: Router, piece: Frame): void {
   send(router, piece, false);
 }
 
+function sendSwitchedPiece(router: Router, piece: Frame): void {
+  send(router, piece, true);
+}
+
+/** What came in fragments and was judged whole leaves in fragments no larger. */
+function sendSwitched(router: Router, frame: Frame): void {
+  const largest = frame.largestFragment;
+  if (largest === 0 || frame.end - frame.ip <= largest) {
+    send(router, frame, true);
+    return;
+  }
+  frame.fragmentTo = largest;
+  sendFragments(router, frame, sendSwitchedPiece);
+  router.arena.release(frame.slot);
+}
+
 function sendRouted(router: Router, frame: Frame): void {
   if (frame.fragmentTo === 0) {
     send(router, frame, false);
@@ -84,12 +103,12 @@ function sendRouted(router: Router, frame: Frame): void {
   }
 }
 
-/** One slot to every port of an interface but one; each port holds a reference. */
+/** One slot to every port of an interface but one, and those isolated from it; each port holds a reference. */
 function flood(router: Router, frame: Frame, interfaceIndex: number, exceptPort: number): void {
   const { arena } = router;
   const ports = (router.interfaces[interfaceIndex] as Interface).ports;
   for (let i = 0; i < ports.length; i++) {
-    if (ports[i] === exceptPort) continue;
+    if (ports[i] === exceptPort || (exceptPort >= 0 && router.ports.areIsolated(exceptPort, ports[i]))) continue;
     arena.retain(frame.slot);
     router.transmit(frame.slot, ports[i]);
   }
@@ -100,7 +119,7 @@ function flood(router: Router, frame: Frame, interfaceIndex: number, exceptPort:
 export function sendOwnFrames(router: Router): void {
   for (let i = 0; i < router.outboxCount; i++) {
     const frame = router.frames[router.outbox[i]];
-    if (frame.etherType === ARP) send(router, frame, true);
+    if (frame.etherType === ARP || frame.own === ADDRESSED) send(router, frame, true);
     else dispose(router, frame, routeOwn(router, frame));
   }
   router.outboxCount = 0;

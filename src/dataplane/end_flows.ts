@@ -63,11 +63,19 @@ export function endFlowsOf({ flows }: Router, address: number): void {
   });
 }
 
+/** Ends the bridged flows of networks whose frames meet no rules any more. */
+export function endBridgedWithoutFilter({ flows, interfaces }: Router): void {
+  const { words } = flows;
+  endFlows(flows, (base, status) => {
+    return (status & FlowFlag.BRIDGED) !== 0 && interfaces[words[base + FlowWord.ROUTE] >>> 24]?.isFiltered !== true;
+  });
+}
+
 /** Ends exactly the flows to ports that are published no more, or elsewhere, or only now. */
 export function endRepublished({ flows, nat }: Router): void {
   const { words } = flows;
   endFlows(flows, (base, status) => {
-    if ((status & FlowFlag.DESTINATION_MAPPED) !== 0) return false;
+    if ((status & (FlowFlag.DESTINATION_MAPPED | FlowFlag.BRIDGED)) !== 0) return false;
     const port = words[base + FlowWord.PORTS] & 0xffff;
     const published = nat.publishedAt(status & 0xff, words[base + FlowWord.DESTINATION], port);
     if ((status & FlowFlag.DESTINATION_NAT) === 0) return published !== undefined;

@@ -5,7 +5,7 @@
 
 import { prefixMask } from "../packet/ipv4_address.ts";
 import { parseMac } from "../packet/mac_address.ts";
-import type { InterfacePlan, PortPlan } from "./plan.ts";
+import type { GuardPlan, InterfacePlan, PortPlan } from "./plan.ts";
 
 export class Interface {
   readonly index: number;
@@ -18,10 +18,17 @@ export class Interface {
   readonly macHigh: number;
   readonly macLow: number;
   readonly mtu: number;
+  /** A network: nothing passes between it and other networks. */
+  readonly isIsolated: boolean;
+  /** A network: some of its ports have a guard; some are isolated; frames that are switched meet the bridge chain. */
+  readonly isGuarded: boolean;
+  readonly hasIsolatedPorts: boolean;
+  readonly isFiltered: boolean;
   /** Ports that work, in no particular order. */
   ports: Int32Array = new Int32Array(0);
 
-  constructor(plan: InterfacePlan) {
+  /** `ports` are those of all interfaces; `isFiltered` holds if this is a network. */
+  constructor(plan: InterfacePlan, ports: readonly PortPlan[], isFiltered: boolean) {
     const mac = parseMac(plan.mac);
     this.index = plan.index;
     this.name = plan.name;
@@ -32,6 +39,11 @@ export class Interface {
     this.macHigh = mac.high;
     this.macLow = mac.low;
     this.mtu = plan.mtu;
+    const own = ports.filter((port) => this.isNetwork && port.interface === plan.index);
+    this.isIsolated = this.isNetwork && plan.isolated === true;
+    this.isGuarded = own.some(({ guard }) => guard !== undefined);
+    this.hasIsolatedPorts = own.some(({ isolated }) => isolated === true);
+    this.isFiltered = this.isNetwork && isFiltered;
   }
 
   addPort(port: number): void {
@@ -48,23 +60,62 @@ export class Interface {
   }
 }
 
-/** The L3 interface of each port that works; -1 for the others. */
+/** Whose frames a port takes. */
+export class PortGuard {
+  readonly macHigh: number;
+  readonly macLow: number;
+  readonly hasAddress: boolean;
+  readonly address: number;
+
+  constructor({ mac, address }: GuardPlan) {
+    const { high, low } = parseMac(mac);
+    this.macHigh = high;
+    this.macLow = low;
+    this.hasAddress = address !== undefined;
+    this.address = address ?? 0;
+  }
+}
+
+/** What is known of each port that works. */
 export class PortTable {
+  /** Its L3 interface; -1 for ports that do not work. */
   readonly interfaceOf: Int32Array;
+  /** 1 for the isolated ones. */
+  readonly isolated: Int32Array;
+  readonly guards: (PortGuard | undefined)[] = [];
   readonly plans: (PortPlan | undefined)[] = [];
 
   constructor(limit: number) {
     this.interfaceOf = new Int32Array(limit).fill(-1);
+    this.isolated = new Int32Array(limit);
   }
 
   add(plan: PortPlan): void {
     if (plan.index < 0 || plan.index >= this.interfaceOf.length) throw new RangeError(`no port ${plan.index}`);
     this.interfaceOf[plan.index] = plan.interface;
-    this.plans[plan.index] = plan;
+    this.set(plan);
+  }
+
+  /** Takes other settings of ports that work already. */
+  update(plans: readonly PortPlan[]): void {
+    for (const plan of plans) if (this.interfaceOf[plan.index] === plan.interface) this.set(plan);
+  }
+
+  /** Whether two ports of a network are isolated from each other. */
+  areIsolated(port: number, other: number): boolean {
+    return (this.isolated[port] & this.isolated[other]) !== 0;
   }
 
   remove(port: number): void {
     this.interfaceOf[port] = -1;
+    this.isolated[port] = 0;
+    this.guards[port] = undefined;
     this.plans[port] = undefined;
+  }
+
+  private set(plan: PortPlan): void {
+    this.isolated[plan.index] = plan.isolated === true ? 1 : 0;
+    this.guards[plan.index] = plan.guard === undefined ? undefined : new PortGuard(plan.guard);
+    this.plans[plan.index] = plan;
   }
 }

@@ -3,8 +3,8 @@
  * anew, and each book that is kept beside the flows is compared with what they say. Not for the hot path: it reads the
  * whole table, and stops the dataplane meanwhile (about 50 ms for a million flows).
  */
-import { FLOW_SHIFT, FlowFlag, FlowWord, HeaderWord, TUPLE_WORDS } from "../conntrack/flow_layout.ts";
-import { sourceIdent } from "../conntrack/tuple.ts";
+import { ANY_NAT, FLOW_SHIFT, FlowFlag, FlowWord, HeaderWord } from "../conntrack/flow_layout.ts";
+import { invertPorts, sourceIdent } from "../conntrack/tuple.ts";
 import type { Router } from "./router.ts";
 
 export interface Invariants {
@@ -16,6 +16,15 @@ export interface Invariants {
   /** What does not hold; empty when all is well. */
   violations: string[];
 }
+
+/** What the flow of a switched packet never is. */
+const NOT_OF_BRIDGED =
+  ANY_NAT |
+  FlowFlag.LOCAL |
+  FlowFlag.SOURCE_INDEXED |
+  FlowFlag.SOURCE_MAPPED |
+  FlowFlag.DESTINATION_MAPPED |
+  FlowFlag.HOST_COUNTED;
 
 /** At most so many violations are told one by one. */
 const TOLD = 20;
@@ -64,6 +73,7 @@ class InvariantCheck {
     for (let direction = 0; direction < 2; direction++) {
       if (!this.isFound(flow, direction)) this.say(`flow ${flow}: tuple ${direction} is not found`);
     }
+    if ((status & FlowFlag.BRIDGED) !== 0) this.checkBridged(flow, base, status);
     if ((status & FlowFlag.SOURCE_NAT) !== 0) this.translated++;
     if ((status & FlowFlag.SOURCE_INDEXED) !== 0) this.indexed++;
     if ((status & FlowFlag.HOST_COUNTED) !== 0) {
@@ -83,15 +93,29 @@ class InvariantCheck {
 
   /** Whether a tuple leads back to its flow: read from the index itself, since a look-up would end what is over. */
   private isFound(flow: number, direction: number): boolean {
-    const { words, index } = this.router.flows;
-    const base = flow << FLOW_SHIFT;
-    const at = base + direction * TUPLE_WORDS;
-    const hash = this.router.flows.hash(words[at], words[at + 1], words[at + 2], words[base + FlowWord.STATUS] & 0xff);
+    const { flows } = this.router;
+    const { index } = flows;
+    const hash = flows.hashOf(flow << FLOW_SHIFT, direction);
     for (let position = hash & index.mask; ; position = (position + 1) & index.mask) {
       const stored = index.slots[position * 2 + 1];
       if (stored === 0) return false;
       if (stored - 1 === ((flow << 1) | direction)) return true;
     }
+  }
+
+  /** What is switched leaves as it came, inside one network, and belongs to nobody else's books. */
+  private checkBridged(flow: number, base: number, status: number): void {
+    const { words } = this.router.flows;
+    if ((status & NOT_OF_BRIDGED) !== 0) this.say(`flow ${flow}: bridged, but translated or local`);
+    const isInverse =
+      words[base + FlowWord.REPLY_SOURCE] === words[base + FlowWord.DESTINATION] &&
+      words[base + FlowWord.REPLY_DESTINATION] === words[base + FlowWord.SOURCE] &&
+      words[base + FlowWord.REPLY_PORTS] === invertPorts(status & 0xff, words[base + FlowWord.PORTS]);
+    if (!isInverse) this.say(`flow ${flow}: bridged, but its answer is no answer to what came`);
+    const network = words[base + FlowWord.ROUTE] >>> 24;
+    const replyRoute = words[base + FlowWord.REPLY_ROUTE];
+    if (replyRoute !== 0 && replyRoute >>> 24 !== network) this.say(`flow ${flow}: bridged between two networks`);
+    if (this.router.interfaces[network]?.isFiltered !== true) this.say(`flow ${flow}: bridged where nothing is judged`);
   }
 
   private refer(protocol: number, inside: number, insidePort: number, outside: number): void {

@@ -93,4 +93,5 @@ export interface StatsResult {
 export interface RulesResult {
   forward: RuleCounters;
   input: RuleCounters;
+  bridge: RuleCounters;
 }

@@ -1,4 +1,5 @@
 /** Neighbour: the next hop's hardware address, and the port behind which it is; or the frame waits. */
+import { FLOW_SHIFT, FlowFlag, FlowWord } from "../conntrack/flow_layout.ts";
 import type { Frame } from "../packet/frame.ts";
 import { Stop } from "../packet/stop_reasons.ts";
 import { sendArpRequest } from "./arp.ts";
@@ -6,7 +7,9 @@ import type { Interface } from "./interfaces.ts";
 import type { Router } from "./router.ts";
 
 // Private to the file: V8 folds these, but not what is imported (docs/decisions/0002-constants.md).
-const { CONTINUE: STOP_CONTINUE, NEIGHBOUR_QUEUE_FULL, PARKED, PORT_UNUSABLE } = Stop;
+const { CONTINUE: STOP_CONTINUE, NEIGHBOUR_QUEUE_FULL, PARKED, PORT_ISOLATED, PORT_UNUSABLE } = Stop;
+const { STATUS } = FlowWord;
+const { DESTINATION_NAT } = FlowFlag;
 
 /** Egress port that stands for every port of the egress network but the ingress port. */
 export const FLOOD = -2;
@@ -38,6 +41,20 @@ export function chooseEgress(router: Router, frame: Frame): number {
     neighbours.portGeneration[neighbour] = macs.generation;
   }
   const port = neighbours.port[neighbour];
+  if (egress.hasIsolatedPorts && isHairpinBetweenIsolated(router, frame, port)) return PORT_ISOLATED;
   frame.egressPort = port < 0 ? FLOOD : port;
   return STOP_CONTINUE;
+}
+
+/**
+ * Isolated ports do not reach each other through the router either, but for published ports, which are there for
+ * everybody. A port that is not known might be isolated.
+ */
+function isHairpinBetweenIsolated(router: Router, frame: Frame, port: number): boolean {
+  if (frame.own !== 0 || frame.ingressInterface !== frame.egressInterface) return false;
+  const { isolated } = router.ports;
+  if (isolated[frame.ingressPort] === 0 || (port >= 0 && isolated[port] === 0)) return false;
+  if (frame.reference < 0) return true;
+  const status = router.flows.words[((frame.reference >> 1) << FLOW_SHIFT) + STATUS];
+  return (status & DESTINATION_NAT) === 0;
 }

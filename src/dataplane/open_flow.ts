@@ -1,6 +1,7 @@
 /** Opens the flow of a packet that has been admitted: an entry, its binding, both tuples. */
 import { FLOW_SHIFT, FlowFlag, FlowWord } from "../conntrack/flow_layout.ts";
 import type { FlowId } from "../conntrack/flow_table.ts";
+import { invertPorts } from "../conntrack/tuple.ts";
 import type { SourceChoice } from "../nat/rules.ts";
 import { prepareTranslation } from "../nat/translate.ts";
 import type { Frame } from "../packet/frame.ts";
@@ -50,6 +51,33 @@ export function openFlow(
   prepareTranslation(flows, flow);
   flows.insert(flow);
   sourceNat.remember(flow);
+  router.count(Counter.flowsCreated);
+  frame.reference = flow << 1;
+  countPacket(words, frame, flow, 0);
+  return Stop.CONTINUE;
+}
+
+/** Makes the flow of a frame that has been admitted to be switched: it leaves as it came. `ports` as in `portsWord`. */
+export function openBridgedFlow(router: Router, frame: Frame, ports: number): number {
+  const { flows } = router;
+  const flow = takeEntry(router, frame);
+  if (flow < 0) return Stop.FLOW_TABLE_FULL;
+  const words = flows.words;
+  const base = flow << FLOW_SHIFT;
+  words[base + FlowWord.SOURCE] = frame.source;
+  words[base + FlowWord.DESTINATION] = frame.destination;
+  words[base + FlowWord.PORTS] = frame.ports;
+  words[base + FlowWord.REPLY_SOURCE] = frame.destination;
+  words[base + FlowWord.REPLY_DESTINATION] = frame.source;
+  words[base + FlowWord.REPLY_PORTS] = invertPorts(frame.protocol, frame.ports);
+  words[base + FlowWord.STATUS] = frame.protocol | FlowFlag.BRIDGED | FlowFlag.ADMITTED_NEW;
+  words[base + FlowWord.GENERATION] = router.generation;
+  words[base + FlowWord.ROUTE] = ports;
+  if (router.tracker.open(router.memory, frame, flow, router.now) !== Stop.CONTINUE) {
+    flows.abandon(flow);
+    return Stop.INVALID_STATE;
+  }
+  flows.insert(flow);
   router.count(Counter.flowsCreated);
   frame.reference = flow << 1;
   countPacket(words, frame, flow, 0);

@@ -21,7 +21,7 @@ import { chooseEgress, resolveNextHop } from "./next_hop.ts";
 import { BURST_LIMIT, type Router } from "./router.ts";
 import { screen } from "./screen.ts";
 import { stamp } from "./stamp.ts";
-import { learn, switchFrame } from "./switching.ts";
+import { isForStation, learn, switchFrame } from "./switching.ts";
 import { findFlow, track } from "./track.ts";
 import { translateFrame } from "./translation.ts";
 
@@ -94,16 +94,18 @@ function touchFlows(router: Router, count: number): void {
 function runReassembled(router: Router): void {
   for (const slot of router.reassembled) {
     const frame = router.frames[slot];
-    let stop = parseIpv4(router.memory, frame);
-    if (stop === STOP_CONTINUE) stop = screen(router, frame);
-    if (stop === STOP_CONTINUE) {
-      findFlow(router, frame);
-      stop = depart(router, frame);
-    }
     router.count(Counter.datagramsReassembled);
-    dispose(router, frame, stop);
+    dispose(router, frame, isForStation(router, frame) ? switchFrame(router, frame) : routeWhole(router, frame));
   }
   router.reassembled.length = 0;
+}
+
+function routeWhole(router: Router, frame: Frame): number {
+  let stop = parseIpv4(router.memory, frame);
+  if (stop === STOP_CONTINUE) stop = screen(router, frame);
+  if (stop !== STOP_CONTINUE) return stop;
+  findFlow(router, frame);
+  return depart(router, frame);
 }
 
 function begin(router: Router, frame: Frame, port: number): void {

@@ -19,6 +19,8 @@ export interface InterfacePlan {
   mac: string;
   /** Largest IPv4 packet in bytes. */
   mtu: number;
+  /** A network: nothing passes between it and other networks. */
+  isolated?: boolean;
 }
 
 /** A device the router holds. Frames of a network's ports are bridged; an uplink has exactly one port. */
@@ -26,6 +28,16 @@ export interface PortPlan {
   index: number;
   name: string;
   interface: number;
+  /** A network's port: nothing passes between it and other isolated ports of its network. */
+  isolated?: boolean;
+  /** A network's port: what comes in by it must come from these. */
+  guard?: GuardPlan;
+}
+
+/** Whose frames a port takes: those from one hardware address and, where it has one, one IPv4 address. */
+export interface GuardPlan {
+  mac: string;
+  address?: number;
 }
 
 export interface RoutePlan {
@@ -115,6 +127,8 @@ export interface RouterPlan {
   conntrack: ConntrackPlan;
   forward: Chain;
   input: Chain;
+  /** Asked about frames that are switched inside a network; absent: none is. */
+  bridge?: Chain;
   /** Seconds after which a silent station's MAC is forgotten. */
   macAgeingSeconds: number;
   merging: MergePlan;

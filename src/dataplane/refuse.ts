@@ -6,15 +6,17 @@
  */
 import { RejectWith } from "../filter/rule.ts";
 import { pseudoHeaderSum, sumBytes } from "../packet/checksum.ts";
-import { ETHERNET_HEADER_BYTES, EtherType, isGroupMac, setEtherType } from "../packet/ethernet.ts";
-import type { Frame } from "../packet/frame.ts";
+import { ETHERNET_HEADER_BYTES, EtherType, isGroupMac, setEtherType, setMacs } from "../packet/ethernet.ts";
+import { type Frame, Own } from "../packet/frame.ts";
 import { ICMP_HEADER_BYTES, IcmpType, isError, UnreachableCode } from "../packet/icmp.ts";
 import * as ipv4 from "../packet/ipv4.ts";
 import { STOP_REASONS, Stop } from "../packet/stop_reasons.ts";
 import * as tcp from "../packet/tcp.ts";
 import { clearVnetHeader } from "../packet/vnet_header.ts";
 import { Counter } from "./counters.ts";
+import type { Interface } from "./interfaces.ts";
 import type { Router } from "./router.ts";
+import { isForStation } from "./switching.ts";
 
 /** An error is at most this long (RFC 1812 4.3.2.3). */
 const LARGEST_ERROR_BYTES = 576;
@@ -31,7 +33,7 @@ const ANSWERS = Int32Array.from(STOP_REASONS, (reason) =>
 
 /** Sends what a stop reason answers, if it answers anything. */
 export function refuse(router: Router, frame: Frame, stop: number): void {
-  if (stop === Stop.FORWARD_REJECT || stop === Stop.INPUT_REJECT) {
+  if (stop === Stop.FORWARD_REJECT || stop === Stop.INPUT_REJECT || stop === Stop.BRIDGE_REJECT) {
     if (frame.rejectWith === RejectWith.TCP_RESET) sendReset(router, frame);
     else sendIcmpError(router, frame, IcmpType.DESTINATION_UNREACHABLE, frame.rejectWith, 0);
   } else if (ANSWERS[stop] >= 0) {
@@ -111,7 +113,9 @@ export function sendReset(router: Router, frame: Frame): void {
 
 /**
  * Takes a slot and writes the Ethernet type and IPv4 header of an answer to `frame`'s source. An answer to a packet
- * for the router comes from the address that was asked, any other from the ingress interface's.
+ * for the router comes from the address that was asked, any other from the ingress interface's. An answer to a frame
+ * that was not for the router, but for a station of the network, goes straight back to where the frame came from: its
+ * sender may have no address that could be routed to.
  */
 function startAnswer(router: Router, frame: Frame, protocol: number, tos: number, length: number): Frame | undefined {
   const { memory } = router;
@@ -124,7 +128,7 @@ function startAnswer(router: Router, frame: Frame, protocol: number, tos: number
   }
   const answer = router.frames[slot];
   const isReset = protocol === ipv4.Protocol.TCP;
-  answer.own = 1;
+  answer.own = Own.ROUTED;
   answer.flood = 0;
   answer.reference = -1;
   answer.ingressPort = -1;
@@ -142,7 +146,18 @@ function startAnswer(router: Router, frame: Frame, protocol: number, tos: number
   // A reset is never fragmented: it needs no identification (RFC 6864 4.1).
   const id = isReset ? 0 : router.random() & 0xffff;
   const dont = isReset ? ipv4.Fragment.DONT : 0;
+  if (isForStation(router, frame)) addressBack(router, frame, ingress, answer, isReset);
   ipv4.writeHeader(memory, answer.ip, tos, length, id, dont, OWN_TTL, protocol, answer.source, answer.destination);
   router.arena.slotLength[slot] = ETHERNET_HEADER_BYTES + length;
   return answer;
+}
+
+/** To the station that sent `frame`: an ICMP error from the gateway, a reset from the station that was asked. */
+function addressBack(router: Router, frame: Frame, ingress: Interface, answer: Frame, isReset: boolean): void {
+  const high = isReset ? frame.destinationMacHigh : ingress.macHigh;
+  const low = isReset ? frame.destinationMacLow : ingress.macLow;
+  setMacs(router.memory, answer.at, frame.sourceMacHigh, frame.sourceMacLow, high, low);
+  answer.own = Own.ADDRESSED;
+  answer.egressInterface = ingress.index;
+  answer.egressPort = frame.ingressPort;
 }

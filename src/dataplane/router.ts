@@ -13,6 +13,7 @@ import { Timeouts } from "../conntrack/timeouts.ts";
 import { Tracker } from "../conntrack/tracker.ts";
 import { CompiledChain } from "../filter/compiled_chain.ts";
 import { FilterKey } from "../filter/key.ts";
+import { Action, type Chain } from "../filter/rule.ts";
 import type { FrameIo } from "../io/port.ts";
 import { HostFlows } from "../nat/host_flows.ts";
 import { NatRules } from "../nat/rules.ts";
@@ -22,7 +23,7 @@ import type { Frame } from "../packet/frame.ts";
 import { STOP_REASONS, Stop } from "../packet/stop_reasons.ts";
 import { Neighbours } from "../routing/neighbours.ts";
 import { Counter, Counters } from "./counters.ts";
-import { endFlows, endFlowsOf, endRepublished } from "./end_flows.ts";
+import { endBridgedWithoutFilter, endFlows, endFlowsOf, endRepublished } from "./end_flows.ts";
 import { IcmpLimiter } from "./icmp_limiter.ts";
 import { Interface, PortTable } from "./interfaces.ts";
 import { Merger } from "./merge.ts";
@@ -53,6 +54,8 @@ const MAX_REASSEMBLIES = 256;
 /** Inside addresses that may have translated flows at once, where their number is limited. */
 const MOST_HOSTS = 65_536;
 
+const OPEN_CHAIN: Chain = { policy: Action.ACCEPT, rules: [] };
+
 export class Router {
   readonly arena: Arena;
   readonly memory: DataView;
@@ -82,6 +85,7 @@ export class Router {
   readonly hostFlows: HostFlows;
   forward: CompiledChain;
   input: CompiledChain;
+  bridge: CompiledChain;
   generation = 1;
 
   /** Milliseconds, wrapped; set once per burst. */
@@ -121,20 +125,25 @@ export class Router {
     this.routes = new Routes([], [], []);
     this.forward = new CompiledChain(plan.forward);
     this.input = new CompiledChain(plan.input);
+    this.bridge = new CompiledChain(plan.bridge ?? OPEN_CHAIN);
     this.apply(plan);
   }
 
   /** Takes a whole new plan, between two bursts. All or nothing: what can fail, fails before anything changes. */
   apply(plan: RouterPlan): void {
     const interfaces: (Interface | undefined)[] = [];
-    for (const each of plan.interfaces) interfaces[each.index] = new Interface(each);
+    for (const each of plan.interfaces) {
+      interfaces[each.index] = new Interface(each, plan.ports, plan.bridge !== undefined);
+    }
     const routes = new Routes(interfaces, plan.routes, plan.sourceNat);
     const forward = new CompiledChain(plan.forward);
     const input = new CompiledChain(plan.input);
+    const bridge = new CompiledChain(plan.bridge ?? OPEN_CHAIN);
     const nat = new NatRules(...natRulesOf(plan, interfaces));
     const timeouts = timeoutsOf(plan.conntrack);
     forward.carryCounters(this.forward);
     input.carryCounters(this.input);
+    bridge.carryCounters(this.bridge);
 
     for (let index = 0; index < this.interfaces.length; index++) {
       const before = this.interfaces[index];
@@ -146,9 +155,12 @@ export class Router {
       }
     }
     this.interfaces = interfaces;
+    this.ports.update(plan.ports);
+    endBridgedWithoutFilter(this);
     this.routes = routes;
     this.forward = forward;
     this.input = input;
+    this.bridge = bridge;
     const hadPublished = this.nat.hasPublished;
     this.nat = nat;
     this.takeConntrack(plan.conntrack, timeouts);

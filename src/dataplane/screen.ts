@@ -23,7 +23,8 @@ export function screen(router: Router, frame: Frame): number {
   return CONTINUE;
 }
 
-function collect(router: Router, frame: Frame): number {
+/** Puts a fragment into its datagram. */
+export function collect(router: Router, frame: Frame): number {
   const result = router.fragments.add(frame, router.now);
   if (result >= 0) router.reassembled.push(result);
   return result === REFUSED || result === DUPLICATE ? FRAGMENT : FRAGMENT_HELD;

@@ -61,7 +61,11 @@ function showNeighbours(router: Router): NeighbourRow[] {
 }
 
 function showRules(router: Router): RulesResult {
-  return { forward: chainCounters(router.forward), input: chainCounters(router.input) };
+  return {
+    forward: chainCounters(router.forward),
+    input: chainCounters(router.input),
+    bridge: chainCounters(router.bridge),
+  };
 }
 
 function chainCounters(chain: CompiledChain): RuleCounters {

@@ -83,7 +83,7 @@ function stateOfNew(status: number): number {
 }
 
 /** The class of a packet, as iptables' states tell them apart. */
-function admissionOf(status: number, direction: number): number {
+export function admissionOf(status: number, direction: number): number {
   if (direction !== 0) return ADMITTED_REPLY;
   return (status & SEEN_REPLY) !== 0 ? ADMITTED_ORIGINAL : ADMITTED_NEW;
 }

@@ -23,9 +23,9 @@ const QUOTED_L4_BYTES = 8;
 /**
  * Finds the flow that an ICMP error is about: the reference of the direction that the error travels in, or -1 when
  * the quote is truncated, later than the first fragment, of no flow, or the error is not addressed to the sender of
- * what it quotes (a forged one).
+ * what it quotes (a forged one). `zone` is 0, or that of a network's bridged flows.
  */
-export function findQuotedFlow(memory: DataView, table: FlowTable, frame: Frame, now: number): number {
+export function findQuotedFlow(memory: DataView, table: FlowTable, frame: Frame, now: number, zone = 0): number {
   const quoted = frame.l4 + ICMP_HEADER_BYTES;
   const room = frame.end - quoted;
   if (room < ipv4.IPV4_HEADER_BYTES || memory.getUint8(quoted) >>> 4 !== 4) return -1;
@@ -41,8 +41,8 @@ export function findQuotedFlow(memory: DataView, table: FlowTable, frame: Frame,
   const source = ipv4.destinationAddress(memory, quoted);
   const destination = ipv4.sourceAddress(memory, quoted);
   if (frame.destination !== destination) return -1;
-  const hash = table.hash(source, destination, ports, protocol);
-  return table.lookup(hash, source, destination, ports, protocol, now);
+  const hash = table.hash(source, destination, ports, protocol | zone);
+  return table.lookup(hash, source, destination, ports, protocol | (zone & FlowFlag.BRIDGED), now);
 }
 
 function quotedPorts(memory: DataView, l4: number, protocol: number): number {

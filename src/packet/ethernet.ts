@@ -18,6 +18,11 @@ export const EtherType = {
   IPV6: 0x86dd,
 } as const;
 
+/** Whether a frame of this type is tagged: the type of what it carries follows the tag. */
+export function isTagged(etherType: number): boolean {
+  return etherType === EtherType.VLAN || etherType === EtherType.QINQ;
+}
+
 export function destinationMacHigh(memory: DataView, at: number): number {
   return memory.getUint16(at);
 }

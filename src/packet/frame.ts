@@ -1,3 +1,6 @@
+/** ADDRESSED: its hardware addresses and egress port are set already, it is not to be routed. */
+export const Own = { NO: 0, ROUTED: 1, ADDRESSED: 2 } as const;
+
 /**
  * What is known about the frame in one slot. There is one `Frame` for each slot, made once; stages fill it from the
  * top to the bottom, and read only what an earlier stage has filled. All fields are small integers (32-bit words are
@@ -54,7 +57,7 @@ export class Frame {
   // Set by `switchFrame`, or by whoever makes a frame of the router's own.
   /** 1 when the frame also goes to every other port of its network. */
   flood = 0;
-  /** 1 for a frame that the router itself made: no TTL to take, nothing to translate. */
+  /** An `Own`: not 0 for a frame that the router itself made: no TTL to take, nothing to translate. */
   own = 0;
 
   // Set by `admit` or copied from the flow.

@@ -18,7 +18,7 @@ function blocks(language: string): string[] {
 function completed(fragment: string): string {
   const parts = {
     version: "version: 1",
-    networks: "networks: { lab: { subnet: 10.55.66.0/24, ports: { c1: { netns: c1 } } } }",
+    networks: "networks: { lab: { subnet: 10.55.66.0/24, ports: { c1: { netns: c1 }, c2: { netns: c2 } } } }",
     uplinks: "uplinks: { wan: { kind: packet, device: up0, address: 203.0.113.1/24 } }",
   };
   const missing = Object.entries(parts).filter(([key]) => !new RegExp(`^${key}:`, "m").test(fragment));

@@ -277,13 +277,6 @@ describe("the shape", () => {
     expect(errorsOf(PLACES[place](text))).toEqual(errors);
   });
 
-  it.each([["filter: { bridge: { policy: accept } }", 'f:6:11: filter.bridge: "bridge" is not supported yet']])(
-    "of %s belongs to a later version",
-    (line, error) => {
-      expect(errorsOf(withLine(line))).toEqual([error]);
-    },
-  );
-
   it("of a raw uplink belongs to a later version", () => {
     expect(errorsOf(withUplink("{ kind: raw, device: up0, address: 203.0.113.1/24 }"))).toEqual([
       'f:4:25: uplinks.wan.kind: "raw" is not supported yet',

@@ -4,6 +4,7 @@
  */
 
 import type { LimitsPlan, MergePlan, RouterPlan } from "../../dataplane/plan.ts";
+import { Action } from "../../filter/rule.ts";
 import { DEFAULT_SOCKET } from "../default_socket.ts";
 import { InterfaceBuilder } from "./build_interfaces.ts";
 import { buildConntrack, NatBuilder } from "./build_nat.ts";
@@ -41,7 +42,9 @@ export function buildPlan(
   checkSizes(builder, configuration, report);
   const indexes: RuleIndexes = { interfaces: builder.indexOfInterface, ports: builder.portsOf, names };
   const nat = new NatBuilder(builder, names, report);
-  const { forward = {}, input = {} } = configuration.filter ?? {};
+  const { forward = {}, input = {}, bridge = {} } = configuration.filter ?? {};
+  const bridgeChain = buildChain(bridge, ["filter", "bridge"], indexes, report);
+  const isBridgeOpen = bridgeChain.policy === Action.ACCEPT && bridgeChain.rules.length === 0;
   return {
     plan: {
       interfaces: builder.interfaces,
@@ -52,6 +55,7 @@ export function buildPlan(
       conntrack: buildConntrack(configuration),
       forward: buildChain(forward, ["filter", "forward"], indexes, report),
       input: buildChain(input, ["filter", "input"], indexes, report),
+      ...(isBridgeOpen ? {} : { bridge: bridgeChain }),
       macAgeingSeconds: configuration.bridge?.ageingSeconds ?? DEFAULT_AGEING_SECONDS,
       merging: mergingOf(configuration),
     },

@@ -38,6 +38,9 @@ interface NetworkContext {
   gateway: number;
   /** Port addresses and hardware addresses that are in use, and where they are written. */
   used: Map<string, Path>;
+  /** What ports are that do not say themselves. */
+  hasIsolatedPorts: boolean;
+  hasGuardedPorts: boolean;
 }
 
 export class InterfaceBuilder {
@@ -90,9 +93,29 @@ export class InterfaceBuilder {
     if (gateway === undefined) return;
     const mac = derivedMac(name);
     const mtu = network.mtu ?? DEFAULT_MTU;
-    this.interfaces.push({ index, name, kind: "network", address: gateway, prefixLength: subnet.length, mac, mtu });
+    const isolation = [network.isolation ?? []].flat();
+    this.interfaces.push({
+      index,
+      name,
+      kind: "network",
+      address: gateway,
+      prefixLength: subnet.length,
+      mac,
+      mtu,
+      ...(isolation.includes("network") ? { isolated: true } : {}),
+    });
     this.connect({ interface: index, name, prefix: subnet, address: gateway }, [...path, "subnet"]);
-    const context: NetworkContext = { name, index, mtu, mac, subnet, gateway, used: new Map() };
+    const context: NetworkContext = {
+      name,
+      index,
+      mtu,
+      mac,
+      subnet,
+      gateway,
+      used: new Map(),
+      hasIsolatedPorts: isolation.includes("ports"),
+      hasGuardedPorts: network.antiSpoofing ?? false,
+    };
     for (const [port, settings] of ports) this.addPort(context, port, settings, [...path, "ports", port]);
   }
 
@@ -127,7 +150,11 @@ export class InterfaceBuilder {
       ...(address === undefined ? {} : { address: { address, prefixLength: network.subnet.length } }),
       ...(port.defaultRoute === true ? { defaultVia: network.gateway } : {}),
     };
-    this.addDevice(interfaceKey("network", network.name), network.index, device, path);
+    const isIsolated = port.isolated ?? network.hasIsolatedPorts;
+    const isGuarded = port.antiSpoofing ?? network.hasGuardedPorts;
+    const guard = { mac: device.mac, ...(address === undefined ? {} : { address }) };
+    const settings = { ...(isIsolated ? { isolated: true } : {}), ...(isGuarded ? { guard } : {}) };
+    this.addDevice(interfaceKey("network", network.name), network.index, device, path, settings);
   }
 
   private readPortAddress(network: NetworkContext, port: PortConfiguration, path: Path): number | undefined {
@@ -223,12 +250,18 @@ export class InterfaceBuilder {
     this.connected.push(connected);
   }
 
-  private addDevice(interfaceKeyOfPort: string, index: number, device: Omit<DevicePlan, "port">, path: Path): void {
+  private addDevice(
+    interfaceKeyOfPort: string,
+    index: number,
+    device: Omit<DevicePlan, "port">,
+    path: Path,
+    settings: Pick<PortPlan, "isolated" | "guard"> = {},
+  ): void {
     const place = device.netns === undefined ? "" : ` in ${device.netns}`;
     this.useOnce(this.deviceUsers, `device ${device.ifname}${place}`, path, "key");
     const port = this.portIndexes.take(portKey(interfaceKeyOfPort, device));
     this.devices.push({ port, ...device });
-    this.ports.push({ index: port, name: device.name, interface: index });
+    this.ports.push({ index: port, name: device.name, interface: index, ...settings });
     this.portsOf.set(device.name, [port]);
     const interfaceName = this.interfaces[this.interfaces.length - 1].name;
     if (interfaceName !== device.name) this.portsOf.get(interfaceName)?.push(port);

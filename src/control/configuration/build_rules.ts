@@ -44,10 +44,12 @@ export interface RuleIndexes {
 
 export function buildChain(chain: ChainConfiguration, path: Path, indexes: RuleIndexes, report: Report): Chain {
   const rules = (chain.rules ?? []).map((rule, index) => {
-    return new RuleBuilder([...path, "rules", index], indexes, report).build(rule, path.at(-1) === "input");
+    return new RuleBuilder([...path, "rules", index], indexes, report).build(rule, path.at(-1) as ChainName);
   });
   return { policy: ACTIONS[chain.policy ?? "accept"], rules };
 }
+
+type ChainName = "forward" | "input" | "bridge";
 
 class RuleBuilder {
   private readonly path: Path;
@@ -60,11 +62,11 @@ class RuleBuilder {
     this.report = report;
   }
 
-  build(rule: RuleConfiguration, isInput: boolean): Rule {
+  build(rule: RuleConfiguration, chain: ChainName): Rule {
     const built: Rule = { action: ACTIONS[rule.action] };
     if (rule.name !== undefined) built.name = rule.name;
     if (rule.in !== undefined) this.addIngress(built, rule.in);
-    if (rule.out !== undefined) this.addEgress(built, rule.out, isInput);
+    if (rule.out !== undefined) this.addEgress(built, rule.out, chain);
     if (rule.from !== undefined) built.sources = this.prefixes(rule.from, "from");
     if (rule.to !== undefined) built.destinations = this.prefixes(rule.to, "to");
     const protocol = typeof rule.proto === "string" ? PROTOCOLS[rule.proto] : rule.proto;
@@ -87,8 +89,12 @@ class RuleBuilder {
     }
   }
 
-  private addEgress(built: Rule, names: string | string[], isInput: boolean): void {
-    if (isInput) {
+  private addEgress(built: Rule, names: string | string[], chain: ChainName): void {
+    if (chain === "bridge") {
+      this.addBridgeEgress(built, names);
+      return;
+    }
+    if (chain === "input") {
       this.fail(["out"], 'packets for the router itself do not leave: "out" is for forward rules', "key");
       return;
     }
@@ -102,6 +108,16 @@ class RuleBuilder {
       } else {
         built.outInterfaces.push(this.indexes.interfaces.get(named.name) as number);
       }
+    }
+  }
+
+  /** By which port a frame leaves is known where it is switched, unless it is flooded. */
+  private addBridgeEgress(built: Rule, names: string | string[]): void {
+    const found = this.find(names, "out").filter((named) => named !== undefined);
+    if (found.every(({ kind }) => kind !== "port")) {
+      built.outInterfaces = found.map(({ name }) => this.indexes.interfaces.get(name) as number);
+    } else {
+      built.outPorts = found.flatMap(({ name }) => this.indexes.ports.get(name) ?? []);
     }
   }
 

@@ -9,7 +9,7 @@
 import { type Static, Type } from "typebox";
 import { DEFAULT_SOCKET } from "../default_socket.ts";
 import { ConntrackSchema, flowsPerHost, NatSchema } from "./schema_nat.ts";
-import { address, CLOSED, integer, named, prefix } from "./schema_parts.ts";
+import { address, CLOSED, integer, named, oneOrMore, prefix } from "./schema_parts.ts";
 import { chain } from "./schema_rules.ts";
 
 export const DEFAULT_MTU = 1500;
@@ -61,6 +61,20 @@ const PortSchema = Type.Object(
         description: "Hardware address of the device. Default: made from the names of network and port.",
       }),
     ),
+    isolated: Type.Optional(
+      Type.Boolean({
+        title: "true or false",
+        description:
+          "Whether nothing passes between this port and other isolated ports of the network. Default: as the network's `isolation` says.",
+      }),
+    ),
+    antiSpoofing: Type.Optional(
+      Type.Boolean({
+        title: "true or false",
+        description:
+          "Whether frames are taken from the device's own hardware address and the port's `address` alone. Default: the network's.",
+      }),
+    ),
   },
   { ...CLOSED, title: "a map", description: "A container: exactly one of `netns` and `pid` is needed." },
 );
@@ -75,6 +89,19 @@ const NetworkSchema = Type.Object(
       mtu({
         default: DEFAULT_MTU,
         description: "Largest IPv4 packet in bytes, of the router and of the ports' devices.",
+      }),
+    ),
+    isolation: Type.Optional(
+      oneOrMore(Type.Enum(["ports", "network"], { title: "ports or network" }), "ports or network", {
+        description:
+          "`ports`: its ports are isolated from each other. `network`: nothing passes between it and other networks.",
+      }),
+    ),
+    antiSpoofing: Type.Optional(
+      Type.Boolean({
+        default: false,
+        title: "true or false",
+        description: "Whether its ports take frames from their container's own addresses alone.",
       }),
     ),
     ports: Type.Optional(named(PortSchema, { title: "a map of ports", description: "Containers, by name." })),
@@ -149,6 +176,9 @@ export const ConfigurationSchema = Type.Object(
         {
           forward: chain("Packets that the router forwards from one interface to another."),
           input: chain("Packets for the router itself."),
+          bridge: chain(
+            "Frames that are switched inside a network. Without rules and `policy: drop`, none is asked about.",
+          ),
         },
         { ...CLOSED, title: "a map", description: "Which packets pass." },
       ),

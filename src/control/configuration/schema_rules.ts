@@ -53,7 +53,9 @@ const prefixes = (description: string) =>
 const RuleSchema = Type.Object(
   {
     in: interfaces("Where the packet came in: networks, ports, uplinks."),
-    out: interfaces("Where it is going to leave: networks and uplinks. Only in `forward`."),
+    out: interfaces(
+      "Where it is going to leave: networks and uplinks; in `bridge` networks and ports. Not in `input`.",
+    ),
     from: prefixes("Source addresses."),
     to: prefixes("Destination addresses, after translation."),
     proto: Type.Optional(

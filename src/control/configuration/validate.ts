@@ -6,10 +6,7 @@ import { type Configuration, ConfigurationSchema } from "./schema.ts";
 import { NAME_WORDS } from "./schema_parts.ts";
 
 /** What the design has, and this version has not. `*` is any name. */
-const NOT_YET: { path: string; value?: string }[] = [
-  { path: "filter.bridge" },
-  { path: "uplinks.*.kind", value: "raw" },
-];
+const NOT_YET: { path: string; value?: string }[] = [{ path: "uplinks.*.kind", value: "raw" }];
 
 const ajv = new Ajv({ allErrors: true, verbose: true, allowUnionTypes: true });
 const matches = ajv.compile<Configuration>(ConfigurationSchema);
