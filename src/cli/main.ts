@@ -127,6 +127,38 @@ function addTables(program: Command): void {
   );
 }
 
+function readSeconds(text: string): number {
+  const seconds = Number(text);
+  if (!(seconds > 0 && seconds <= 10)) throw new InvalidArgumentError("seconds are a number above 0, at most 10.");
+  return seconds;
+}
+
+function addDoctor(program: Command): void {
+  talking(program, "doctor", "say what this machine offers and lacks, and whether a running router is healthy")
+    .option("-f, --file <path>", "check a configuration against this machine as well")
+    .option("--seconds <number>", "how long to watch a running router", readSeconds, 1)
+    .addHelpText(
+      "after",
+      `
+Each line is ok, a warning or a problem, and says what to do about it. Run it where the router runs or shall run: in its
+namespace, with its privileges.
+
+Examples:
+  tapir doctor                       this machine, and the router on the default socket if there is one
+  tapir doctor -f router.yaml        also whether the configuration and the machine fit
+  tapir doctor --seconds 5 -j        watch a router for five seconds; print JSON
+
+Exit codes: 0 healthy, 1 problems found, 3 invalid configuration, 5 missing privilege or kernel feature`,
+    )
+    .action(async (options: CommonOptions & { file?: string; seconds: number }) => {
+      const { diagnose, formatDiagnosis } = await import("./doctor.ts");
+      const { json, ...wish } = options;
+      const diagnosis = await diagnose(wish, version());
+      print(json === true ? JSON.stringify(diagnosis, null, 2) : formatDiagnosis(diagnosis));
+      process.exitCode = diagnosis.exitCode;
+    });
+}
+
 function createProgram(): Command {
   const program = new Command("tapir")
     .description("A userspace router for network namespaces and containers")
@@ -144,6 +176,7 @@ Examples:
   tapir attach lab --netns c3        give the namespace c3 an eth0 on the network lab
   tapir show drops                   why frames stopped, and how many
   tapir conntrack -L -p tcp          the TCP flows
+  tapir doctor -f router.yaml        what this machine lacks for a configuration
 
 Exit codes: 0 done, 1 failed, 2 wrong usage, 3 invalid configuration, 4 no router answers,
             5 missing privilege or kernel feature`,
@@ -152,6 +185,7 @@ Exit codes: 0 done, 1 failed, 2 wrong usage, 3 invalid configuration, 4 no route
   addRun(program);
   addAttach(program);
   addTables(program);
+  addDoctor(program);
   program.hook("preAction", (_, command) => takeSocket(program, command));
   for (const command of program.commands) command.exitOverride().configureOutput(program.configureOutput());
   return program;

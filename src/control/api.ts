@@ -1,7 +1,7 @@
 /**
  * The API: HTTP/JSON on the unix socket. Answers are JSON; errors are `{ "error": "…" }` with a fitting status.
  *
- *     GET    /v1/ports  fdb  neighbours  routes  rules  nat  drops  stats  invariants
+ *     GET    /v1/ports  fdb  neighbours  routes  rules  nat  drops  stats  invariants  health?seconds=N
  *     GET    /v1/flows (also: conntrack)  flows/count  flows/stats  flows/events   DELETE /v1/flows   and what they take: `flow_api.ts`
  *     POST   /v1/ports          attach a container: { network, netns | pid, name?, ifname?, address?, defaultRoute? }
  *     DELETE /v1/ports/NAME     detach it
@@ -11,6 +11,7 @@ import type { RulesResult, StatsResult } from "../dataplane/messages.ts";
 import { type AttachRequest, attach, detach } from "./attach.ts";
 import { ExitCode, TapirError, UnknownNameError } from "./errors.ts";
 import { countFlows, flowStats, removeFlows, sendEvents, sendFlows } from "./flow_api.ts";
+import { healthOf } from "./health.ts";
 import type { RunningRouter } from "./router.ts";
 import { showFdb, showNat, showNeighbours, showRoutes, showRules } from "./show.ts";
 
@@ -39,6 +40,7 @@ const READERS: Record<string, Handler> = {
   nat: showNat,
   drops: (router) => router.show("drops"),
   invariants: (router) => router.show("invariants"),
+  health: async (router, request) => healthOf(router, request),
   stats: async (router) => ((await router.show("stats")) as StatsResult).counters,
   "flows/count": countFlows,
   "flows/stats": flowStats,
