@@ -20,8 +20,8 @@ export interface Publication {
 
 /** One rule in the words of both worlds; it stands behind the one that drops what is invalid. */
 export interface RulePair {
-  chain: "forward" | "input";
-  /** `-i br0 -p tcp --dport 25 -j DROP` */
+  chain: "forward" | "input" | "bridge";
+  /** `-i br0 -p tcp --dport 25 -j DROP`; of `bridge` it stands in FORWARD, for bridged frames alone. */
   iptables: string;
   /** `in: lab, proto: tcp, dport: 25, action: drop` */
   tapir: string;
@@ -73,6 +73,11 @@ const SYSCTLS = `
     echo 0 > /proc/sys/net/ipv4/conf/$device/accept_source_route
   done`;
 
+/** Whether frames inside the network meet rules: where there is one, what none accepts is dropped. */
+function isBridgeFiltered({ rules = [] }: WorldOptions): boolean {
+  return rules.some(({ chain }) => chain === "bridge");
+}
+
 /** The rules of the kernel's world, as `configuration` says them to Tapir. */
 function kernelRules({ publish = [], rules: pairs = [], masqueradePorts }: WorldOptions): string[] {
   const masquerade = "-t nat -A POSTROUTING -s 10.55.66.0/24 -o up0";
@@ -81,7 +86,11 @@ function kernelRules({ publish = [], rules: pairs = [], masqueradePorts }: World
     "-P FORWARD DROP",
     "-A INPUT -m conntrack --ctstate INVALID -j DROP",
     "-A FORWARD -m conntrack --ctstate INVALID -j DROP",
-    ...pairs.map(({ chain, iptables }) => `-A ${chain.toUpperCase()} ${iptables}`),
+    ...pairs.map(({ chain, iptables }) =>
+      chain === "bridge"
+        ? `-A FORWARD -m physdev --physdev-is-bridged ${iptables}`
+        : `-A ${chain.toUpperCase()} ${iptables}`,
+    ),
     "-A FORWARD -m conntrack --ctstate ESTABLISHED,RELATED -j ACCEPT",
     "-A FORWARD -i br0 -o up0 -j ACCEPT",
     ...onPorts.map((protocol) => `${masquerade} -p ${protocol} -j MASQUERADE --to-ports ${masqueradePorts}`),
@@ -119,6 +128,9 @@ export async function kernelWorld(options: WorldOptions): Promise<World> {
   });
   ip(router, `link set br0 mtu ${options.networkMtu ?? 1500} up`);
   must(router, "sh", ["-c", SYSCTLS]);
+  if (isBridgeFiltered(options)) {
+    must(router, "sh", ["-c", "echo 1 > /proc/sys/net/bridge/bridge-nf-call-iptables"]);
+  }
   // A hairpin leaves where it came in; that there is a shorter way is not the client's business then.
   const redirects = options.publish === undefined ? 1 : 0;
   must(router, "sh", [
@@ -173,7 +185,16 @@ ${rules("forward")}      - { state: [established, related], action: accept }
     policy: accept
     rules:
       - { state: invalid, action: drop }
-${rules("input")}`;
+${rules("input")}${isBridgeFiltered(options) ? bridgeChain(rules("bridge")) : ""}`;
+}
+
+function bridgeChain(rules: string): string {
+  return `  bridge:
+    policy: drop
+    rules:
+      - { state: invalid, action: drop }
+${rules}      - { state: [established, related], action: accept }
+`;
 }
 
 /** Whether this Tapir publishes ports: what `tapir check` says of a configuration that does. */
