@@ -10,7 +10,7 @@ import { FlowTable } from "../src/conntrack/flow_table.ts";
 import { Loop } from "../src/dataplane/loop.ts";
 import { DEFAULT_CONNTRACK, type RouterPlan } from "../src/dataplane/plan.ts";
 import { Router } from "../src/dataplane/router.ts";
-import { Action, StateBit } from "../src/filter/rule.ts";
+import { type Chain, emptyRuleSet, type RuleSet, RuleState, type TableName } from "../src/filter/rule_set.ts";
 import { native } from "../src/io/native.ts";
 import type { FrameIo } from "../src/io/port.ts";
 import { Arena, SLOT_BYTES } from "../src/packet/arena.ts";
@@ -37,15 +37,31 @@ export interface PipelineResult {
   bytesPerFlow: number;
 }
 
+function rulesOfLab(): RuleSet {
+  const rules = emptyRuleSet();
+  const chainOf = (table: TableName, name: string): Chain =>
+    rules[table].chains.find((chain) => chain.name === name) as Chain;
+  const states = { is: RuleState.ESTABLISHED | RuleState.RELATED };
+  Object.assign(chainOf("filter", "FORWARD"), {
+    policy: "DROP",
+    rules: [
+      { in: { is: ["lab"] }, out: { is: ["wan"] }, matches: [], target: { kind: "ACCEPT" } },
+      {
+        in: { is: ["wan"] },
+        out: { is: ["lab"] },
+        matches: [{ kind: "conntrack", states }],
+        target: { kind: "ACCEPT" },
+      },
+    ],
+  });
+  const lab = { first: 0x0a000000, last: 0x0affffff };
+  chainOf("nat", "POSTROUTING").rules = [
+    { source: { is: [lab] }, out: { is: ["wan"] }, matches: [], target: { kind: "MASQUERADE" } },
+  ];
+  return rules;
+}
+
 function plan(): RouterPlan {
-  const lab = { from: { address: 0x0a000000, length: 8 }, out: 1 };
-  const out = { inInterfaces: [0], outInterfaces: [1], action: Action.ACCEPT };
-  const back = {
-    inInterfaces: [1],
-    outInterfaces: [0],
-    states: StateBit.ESTABLISHED | StateBit.RELATED,
-    action: Action.ACCEPT,
-  };
   return {
     interfaces: [
       {
@@ -64,11 +80,8 @@ function plan(): RouterPlan {
       { index: 1, name: "wan", interface: 1 },
     ],
     routes: [{ to: { address: 0, length: 0 }, interface: 1, via: SERVER }],
-    sourceNat: [lab],
-    publish: [],
+    rules: rulesOfLab(),
     conntrack: { ...DEFAULT_CONNTRACK },
-    forward: { policy: Action.DROP, rules: [out, back] },
-    input: { policy: Action.ACCEPT, rules: [] },
     macAgeingSeconds: 300,
     merging: { segments: true, datagrams: true },
   };

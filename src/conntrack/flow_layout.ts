@@ -8,7 +8,7 @@ export const FLOW_WORDS = 32;
 export const FLOW_SHIFT = 5;
 
 /** Raised whenever a word changes its meaning: a table of another layout is never adopted. */
-export const FLOW_LAYOUT_VERSION = 2;
+export const FLOW_LAYOUT_VERSION = 3;
 
 export const FlowWord = {
   /** The tuple of the original direction; that of the reply direction follows it, `TUPLE_WORDS` further. */
@@ -23,12 +23,15 @@ export const FlowWord = {
   /** When the flow ends unless it is refreshed: wrapped milliseconds. */
   DEADLINE: 7,
   /**
-   * Cached route of each direction: egress interface << 24 | neighbour index. Valid for GENERATION only. Of bridged
-   * flows: network << 24 | the ports between which packets were admitted.
+   * Cached route of each direction: path (see `filter/paths.ts`) << 16 | neighbour index. Valid for GENERATION only. Of
+   * bridged flows: network << 24 | the ports between which packets were admitted.
    */
   ROUTE: 8,
   REPLY_ROUTE: 9,
-  /** Checksum differences of the rewrite of each direction: addresses and ports << 16 | addresses alone. */
+  /**
+   * Checksum differences of the rewrite of each direction: addresses and ports << 16 | addresses alone. Of bridged flows,
+   * which are not rewritten: the paths.
+   */
   DIFFERENCE: 10,
   REPLY_DIFFERENCE: 11,
   /** The generation of rules, routes and neighbours under which the flow was admitted. */
@@ -96,6 +99,8 @@ export const FlowFlag = {
   HOST_COUNTED: 1 << 28,
   /** Switched inside a network: meets the bridge chain, is never routed or translated, and has a zone of its own. */
   BRIDGED: 1 << 29,
+  /** Came to a published port: passes FORWARD where no rule decides. */
+  PUBLISHED: 1 << 30,
 } as const;
 
 /**

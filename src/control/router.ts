@@ -7,7 +7,7 @@ import type { FlowFilter } from "../conntrack/filter.ts";
 import { FlowTable } from "../conntrack/flow_table.ts";
 import type { FlowView } from "../conntrack/format.ts";
 import { Counters } from "../dataplane/counters.ts";
-import type { Notice, PortRow, RemovedFlows, ShowTable } from "../dataplane/messages.ts";
+import type { Notice, PortRow, RemovedFlows, RuleLog, ShowTable } from "../dataplane/messages.ts";
 import type { RouterPlan } from "../dataplane/plan.ts";
 import { native } from "../io/native.ts";
 import {
@@ -30,6 +30,8 @@ const SPIN_MICROSECONDS = Number(process.env.TAPIR_SPIN_MICROSECONDS ?? 50);
 
 export interface RouterEvents {
   log(level: "info" | "warn" | "error", message: string): void;
+  /** A packet has met a rule with LOG. */
+  ruleLog(entry: RuleLog): void;
   /** The dataplane has ended by itself; the router is of no use any more. */
   died(reason: string): void;
 }
@@ -279,7 +281,8 @@ export class RunningRouter {
       this.events.log(notice.level, notice.message);
       return;
     }
-    this.fail(notice.port, notice.errno);
+    if (notice.notice === "rule-log") this.events.ruleLog(notice.entry);
+    else this.fail(notice.port, notice.errno);
   }
 
   /** Takes a port out of service; the others go on. */

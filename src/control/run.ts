@@ -40,6 +40,7 @@ export async function run(file: string, socket: string | undefined): Promise<voi
     process.on("SIGHUP", reload);
     router = await RunningRouter.start(configuration, {
       log: (level, message) => log[level](message),
+      ruleLog: (entry) => log.rule(entry),
       died: (reason) => giveUp(new TapirError(`the dataplane has ended by itself (${reason})`)),
     });
     const server = createApi(router);

@@ -1,9 +1,10 @@
 /** Rows of `tapir show` and the API: the dataplane's numbers with the configuration's names. */
-import type { FdbRow, NeighbourRow, RuleCounters, RulesResult } from "../dataplane/messages.ts";
-import { describeRule } from "../filter/format.ts";
-import { Action, type Chain, type Prefix } from "../filter/rule.ts";
+import type { FdbRow, NeighbourRow, RulesResult } from "../dataplane/messages.ts";
+import type { ChainCounters } from "../filter/compiled_rules.ts";
+import { describeAddresses, describeRange, describeRule } from "../filter/format.ts";
+import { type Chain, type Range, type Rule, TABLE_NAMES, type TableName } from "../filter/rule_set.ts";
 import { Protocol } from "../packet/ipv4.ts";
-import { formatAddress } from "../packet/ipv4_address.ts";
+import { formatAddress, type Prefix } from "../packet/ipv4_address.ts";
 import type { RunningRouter } from "./router.ts";
 
 function names(router: RunningRouter) {
@@ -58,24 +59,34 @@ export async function showRoutes(router: RunningRouter): Promise<object[]> {
   return rows.map(({ length: _, ...row }) => row);
 }
 
+/** Chains that are in use: INPUT and FORWARD always, the others when they have rules or a policy that drops. */
 export function showRules(router: RunningRouter, counted: RulesResult): object {
-  const { forward, input, bridge } = router.resolved.plan;
-  return {
-    forward: chain(router, forward, counted.forward),
-    input: chain(router, input, counted.input),
-    ...(bridge === undefined ? {} : { bridge: chain(router, bridge, counted.bridge) }),
-  };
+  const { rules } = router.resolved.plan;
+  const shown: Record<string, object> = {};
+  for (const table of TABLE_NAMES) {
+    for (const [index, chain] of rules[table].chains.entries()) {
+      const isUsed = chain.rules.length > 0 || chain.policy === "DROP" || ["INPUT", "FORWARD"].includes(chain.name);
+      if (isUsed && (table === "filter" || chain.rules.length > 0))
+        shown[nameOf(table, chain)] = describeChain(chain, counted[table][index]);
+    }
+  }
+  return shown;
 }
 
-function chain(router: RunningRouter, shown: Chain, counted: RuleCounters): object {
-  const name = names(router);
+/** Built-in chains by the configuration's names, those of users by their own. */
+function nameOf(table: TableName, { name, policy }: Chain): string {
+  if (policy === undefined) return table === "filter" ? name : `${table} ${name}`;
+  return table === "filter" ? name.toLowerCase() : `${table} ${name.toLowerCase()}`;
+}
+
+function describeChain(shown: Chain, counted: ChainCounters): object {
   const policy = shown.rules.length;
   return {
-    policy: shown.policy === Action.ACCEPT ? "accept" : "drop",
+    policy: shown.policy === undefined ? "return" : shown.policy.toLowerCase(),
     policyPackets: counted.packets[policy],
     policyBytes: counted.bytes[policy],
     rules: shown.rules.map((rule, index) => ({
-      rule: describeRule(rule, name),
+      rule: describeRule(rule),
       packets: counted.packets[index],
       bytes: counted.bytes[index],
     })),
@@ -86,31 +97,38 @@ function chain(router: RunningRouter, shown: Chain, counted: RuleCounters): obje
 export async function showNat(router: RunningRouter): Promise<object[]> {
   const { plan } = router.resolved;
   const { profile } = plan.conntrack;
-  const name = names(router);
-  const addressOf = (index: number): string => {
-    const found = plan.interfaces.find((each) => each.index === index);
+  const addressOf = (name: string): string => {
+    const found = plan.interfaces.find((each) => each.name === name);
     return found === undefined ? "" : formatAddress(found.address);
   };
-  const sources = plan.sourceNat.map((rule) => ({
-    kind: rule.to === undefined ? "masquerade" : "snat",
-    profile,
-    proto: null,
-    from: prefix(rule.from),
-    out: name.interface(rule.out),
-    to: rule.to === undefined ? addressOf(rule.out) : range(formatAddress(rule.to.first), formatAddress(rule.to.last)),
-    ports: rule.ports === undefined ? null : range(String(rule.ports.first), String(rule.ports.last)),
-    fullyRandom: rule.fullyRandom ?? false,
-  }));
-  const published = plan.publish.map((rule) => {
-    const { first, last } = rule.ports;
-    const port = rule.toPort === undefined ? "" : `:${range(String(rule.toPort), String(rule.toPort + last - first))}`;
+  const rulesOf = (name: string): Rule[] => plan.rules.nat.chains.find((chain) => chain.name === name)?.rules ?? [];
+  const sources = rulesOf("POSTROUTING").flatMap(({ target, source, out }) => {
+    if (target?.kind !== "SNAT" && target?.kind !== "MASQUERADE") return [];
+    const uplink = out?.is.join(",") ?? "";
+    const addresses = target.kind === "SNAT" ? target.addresses : undefined;
     return {
-      kind: "publish",
+      kind: target.kind.toLowerCase(),
       profile,
-      proto: protocolName(rule.protocol),
-      from: `${addressOf(rule.interface)}:${range(String(first), String(last))}`,
-      out: name.interface(rule.interface),
-      to: `${formatAddress(rule.to)}${port}`,
+      proto: null,
+      from: source === undefined ? "0.0.0.0/0" : source.is.map(prefixText).join(","),
+      out: uplink,
+      to: addresses === undefined ? addressOf(uplink) : describeAddressRange(addresses),
+      ports: target.ports === undefined ? null : describeRange(target.ports),
+      fullyRandom: target.randomFully ?? false,
+    };
+  });
+  const published = rulesOf("PREROUTING").flatMap(({ target, destination, protocol, matches }) => {
+    if (target?.kind !== "DNAT") return [];
+    const ports = matches.find((match) => match.kind === "tcp" || match.kind === "udp")?.destinationPort?.is;
+    const port = target.ports === undefined ? "" : `:${describeRange(target.ports)}`;
+    const from = destination?.is.map(describeAddressRange).join(",") ?? "";
+    return {
+      kind: target.publishes === undefined ? "dnat" : "publish",
+      profile,
+      proto: protocol === undefined ? null : protocolName(protocol.is),
+      from: `${from}${ports === undefined ? "" : `:${describeRange(ports)}`}`,
+      out: target.publishes ?? null,
+      to: `${target.addresses === undefined ? "" : describeAddressRange(target.addresses)}${port}`,
       ports: null,
       fullyRandom: false,
     };
@@ -118,10 +136,17 @@ export async function showNat(router: RunningRouter): Promise<object[]> {
   return [...sources, ...published];
 }
 
-function range(first: string, last: string): string {
-  return first === last ? first : `${first}-${last}`;
+/** With its length, also where that is 32. */
+function prefixText(range: Range): string {
+  const text = describeAddresses(range);
+  return range.first === range.last ? `${text}/32` : text;
+}
+
+function describeAddressRange({ first, last }: Range): string {
+  return first === last ? formatAddress(first) : `${formatAddress(first)}-${formatAddress(last)}`;
 }
 
 function protocolName(protocol: number): string {
-  return protocol === Protocol.TCP ? "tcp" : "udp";
+  if (protocol === Protocol.TCP) return "tcp";
+  return protocol === Protocol.UDP ? "udp" : String(protocol);
 }

@@ -17,7 +17,7 @@
 import { ANY_ADMITTED, FLOW_SHIFT, FlowFlag, FlowWord, zoneOfNetwork } from "../conntrack/flow_layout.ts";
 import type { FlowId } from "../conntrack/flow_table.ts";
 import { TRACK_REOPEN } from "../conntrack/tracker.ts";
-import { StateBit } from "../filter/rule.ts";
+import { RuleState } from "../filter/rule_set.ts";
 import { findQuotedFlow } from "../nat/icmp_errors.ts";
 import { EtherType, isGroupMac, isTagged } from "../packet/ethernet.ts";
 import type { Frame } from "../packet/frame.ts";
@@ -25,7 +25,7 @@ import { isError } from "../packet/icmp.ts";
 import { Protocol } from "../packet/ipv4.ts";
 import { isL4ChecksumValid, parseIpv4 } from "../packet/parse.ts";
 import { Stop } from "../packet/stop_reasons.ts";
-import { passBridge, passBridgePolicy } from "./admit.ts";
+import { passBridge, passBridgePolicy } from "./ask.ts";
 import { openBridgedFlow } from "./open_flow.ts";
 import type { Router } from "./router.ts";
 import { collect } from "./screen.ts";
@@ -34,10 +34,10 @@ import { admissionOf, countPacket } from "./track.ts";
 // Private to the file: V8 folds these, but not what is imported (docs/decisions/0002-constants.md).
 const { CONTINUE, L4_CHECKSUM, VLAN_UNJUDGED } = Stop;
 const { ARP, IPV4 } = EtherType;
-const { GENERATION, ROUTE, STATUS } = FlowWord;
+const { DIFFERENCE, GENERATION, ROUTE, STATUS } = FlowWord;
 const { ADMITTED_NEW, BRIDGED } = FlowFlag;
 const { ICMP } = Protocol;
-const { ESTABLISHED, INVALID, NEW, RELATED } = StateBit;
+const { ESTABLISHED, INVALID, NEW, RELATED } = RuleState;
 
 /** Bits of a port in the word of two. */
 const PORT_BITS = 12;
@@ -74,6 +74,7 @@ function filterIpv4(router: Router, frame: Frame): number {
 
 function passAs(router: Router, frame: Frame, state: number): number {
   frame.state = state;
+  frame.mark = 0;
   return passBridge(router, frame);
 }
 
@@ -114,11 +115,15 @@ function judge(router: Router, frame: Frame, flow: FlowId, direction: number): n
   }
   const admission = admissionOf(status, direction);
   const ports = portsWord(frame);
-  if ((status & admission) !== 0 && words[base + ROUTE + direction] === ports) return CONTINUE;
+  if ((status & admission) !== 0 && words[base + ROUTE + direction] === ports) {
+    router.rules.paths.count(words[base + DIFFERENCE + direction], frame.end - frame.ip);
+    return CONTINUE;
+  }
   const stop = passAs(router, frame, admission === ADMITTED_NEW ? NEW : ESTABLISHED);
   if (stop !== CONTINUE) return stop;
   words[base + STATUS] |= admission;
   words[base + ROUTE + direction] = ports;
+  words[base + DIFFERENCE + direction] = frame.path;
   return CONTINUE;
 }
 

@@ -35,6 +35,8 @@ export const COUNTER_NAMES = [
   "flowsEvicted",
   /** Frames that left as a piece of another (merging); they are in framesSent too. */
   "framesMerged",
+  /** Packets that met a rule with LOG and were not told of, because there were too many. */
+  "ruleLogsLimited",
 ] as const;
 
 export type CounterName = (typeof COUNTER_NAMES)[number];

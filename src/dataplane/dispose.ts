@@ -3,12 +3,13 @@
  * back its slot. Stages only decide.
  */
 import type { FlowId } from "../conntrack/flow_table.ts";
-import { StateBit } from "../filter/rule.ts";
+import { RuleState } from "../filter/rule_set.ts";
 import { findQuotedFlow } from "../nat/icmp_errors.ts";
 import { EtherType } from "../packet/ethernet.ts";
 import { type Frame, Own } from "../packet/frame.ts";
 import { Protocol } from "../packet/ipv4.ts";
 import { Stop } from "../packet/stop_reasons.ts";
+import { passOutput } from "./ask.ts";
 import { Counter } from "./counters.ts";
 import { sendFragments } from "./fragmentation.ts";
 import type { Interface } from "./interfaces.ts";
@@ -36,7 +37,7 @@ const {
 } = Stop;
 const { ARP } = EtherType;
 const { ADDRESSED } = Own;
-const { RELATED } = StateBit;
+const { RELATED } = RuleState;
 const { ICMP } = Protocol;
 const { UNICAST } = RouteKind;
 
@@ -132,6 +133,8 @@ function routeOwn(router: Router, frame: Frame): number {
   const { neighbours } = router;
   const before = neighbours.generation;
   frame.egressInterface = route.interface;
+  const verdict = passOutput(router, frame);
+  if (verdict !== CONTINUE) return verdict;
   frame.neighbour = neighbours.obtain(route.interface, route.via === 0 ? frame.destination : route.via, router.now);
   if (neighbours.generation !== before) router.raiseGeneration();
   if (frame.neighbour < 0) return NEIGHBOUR_TABLE_FULL;

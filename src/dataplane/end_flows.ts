@@ -2,6 +2,8 @@
 import { type FlowFilter, matchesFlow } from "../conntrack/filter.ts";
 import { FLOW_SHIFT, FLOW_WORDS, FlowFlag, FlowWord, HeaderWord } from "../conntrack/flow_layout.ts";
 import type { FlowId, FlowTable } from "../conntrack/flow_table.ts";
+import { Protocol } from "../packet/ipv4.ts";
+import { destinationOfFlow } from "./ask.ts";
 import type { RemovedFlows } from "./messages.ts";
 import type { Router } from "./router.ts";
 
@@ -71,15 +73,19 @@ export function endBridgedWithoutFilter({ flows, interfaces }: Router): void {
   });
 }
 
-/** Ends exactly the flows to ports that are published no more, or elsewhere, or only now. */
-export function endRepublished({ flows, nat }: Router): void {
+/** Ends exactly the flows whose destination the rules would not translate any more, or otherwise, or only now. */
+export function endRepublished(router: Router): void {
+  const { flows } = router;
   const { words } = flows;
   endFlows(flows, (base, status) => {
     if ((status & (FlowFlag.DESTINATION_MAPPED | FlowFlag.BRIDGED)) !== 0) return false;
-    const port = words[base + FlowWord.PORTS] & 0xffff;
-    const published = nat.publishedAt(status & 0xff, words[base + FlowWord.DESTINATION], port);
-    if ((status & FlowFlag.DESTINATION_NAT) === 0) return published !== undefined;
-    if (published === undefined || published.to !== words[base + FlowWord.REPLY_SOURCE]) return true;
-    return published.portFor(port) !== words[base + FlowWord.REPLY_PORTS] >>> 16;
+    const choice = destinationOfFlow(router, base);
+    if ((status & FlowFlag.DESTINATION_NAT) === 0) return choice !== undefined;
+    if (choice === undefined || choice.isPublished !== ((status & FlowFlag.PUBLISHED) !== 0)) return true;
+    const protocol = status & 0xff;
+    const hasPorts = protocol === Protocol.TCP || protocol === Protocol.UDP;
+    const port = hasPorts ? words[base + FlowWord.PORTS] & 0xffff : 0;
+    const toPort = hasPorts ? words[base + FlowWord.REPLY_PORTS] >>> 16 : 0;
+    return !choice.allows(words[base + FlowWord.DESTINATION], port, words[base + FlowWord.REPLY_SOURCE], toPort);
   });
 }

@@ -17,6 +17,7 @@ import { BURST_FRAMES, Loop } from "./loop.ts";
 import type { Notice, Reply, Request } from "./messages.ts";
 import type { PortPlan } from "./plan.ts";
 import { Router } from "./router.ts";
+import { RuleLogger } from "./rule_log.ts";
 import { show } from "./show.ts";
 
 const CHANNEL_DESCRIPTOR = 3;
@@ -130,6 +131,12 @@ class Dataplane {
     switch (request.type) {
       case "apply":
         return router.apply(request.plan);
+      case "zero-rules":
+        return router.rules.zero(request.table, request.chain, request.rule);
+      case "set-rule-counters":
+        for (const { table, chain, rule, packets, bytes } of request.counters)
+          router.rules.setCounters(table, chain, rule, packets, bytes);
+        return undefined;
       case "add-port":
         return this.addPort(
           router,
@@ -170,6 +177,8 @@ class Dataplane {
       counterMemory,
     });
     for (const descriptor of descriptors) closeSync(descriptor);
+    const ruleLog = new RuleLogger(this.router, (entry) => this.send({ notice: "rule-log", entry }));
+    this.router.rules.onLog = (rule, key) => ruleLog.note(rule, key);
     this.loop = new Loop(this.router, clock);
     this.alarms = new Alarms(this.router, (message) => this.send({ notice: "log", level: "warn", message }));
   }

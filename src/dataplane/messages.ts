@@ -3,7 +3,10 @@
  * along. The control process sends requests, each with an `id`; the dataplane answers each with a `Reply` of that id,
  * between bursts, in order. `Notice`s come unasked.
  */
+
 import type { FlowFilter } from "../conntrack/filter.ts";
+import type { ChainCounters } from "../filter/compiled_rules.ts";
+import type { TableName } from "../filter/rule_set.ts";
 import type { LimitsPlan, PortPlan, RouterPlan } from "./plan.ts";
 
 export type Request =
@@ -11,6 +14,10 @@ export type Request =
   | { id: number; type: "start"; plan: RouterPlan; limits: LimitsPlan; spinMicroseconds: number }
   /** A whole new plan, applied between two bursts. Ports are added and removed by their own messages. */
   | { id: number; type: "apply"; plan: RouterPlan }
+  /** Sets rule counters to zero: of all tables, a table, a chain, or one rule of it (from 0; the policy is behind the last). */
+  | { id: number; type: "zero-rules"; table: TableName; chain?: string; rule?: number }
+  /** Sets the counters of rules, as `iptables-restore -c` does. */
+  | { id: number; type: "set-rule-counters"; counters: RuleCounter[] }
   /** Descriptor: the device. `kind` as in `PortKind`. */
   | { id: number; type: "add-port"; port: PortPlan; kind: "tap" | "packet" }
   | { id: number; type: "remove-port"; port: number }
@@ -30,7 +37,17 @@ export type Reply = { id: number; ok: true; result?: unknown } | { id: number; o
 export type Notice =
   /** A device failed for good (`error` is the errno's name); the port has been taken out of the loop. */
   | { notice: "port-error"; port: number; errno: number }
+  | { notice: "rule-log"; entry: RuleLog }
   | { notice: "log"; level: "info" | "warn" | "error"; message: string };
+
+export interface RuleCounter {
+  table: TableName;
+  chain: string;
+  /** From 0; the policy is behind the last. */
+  rule: number;
+  packets: number;
+  bytes: number;
+}
 
 export interface RemovedFlows {
   /** Where the next piece begins; -1 after the last one. */
@@ -61,12 +78,6 @@ export interface NeighbourRow {
   parked: number;
 }
 
-export interface RuleCounters {
-  /** Packets and bytes that met each rule, in the rules' order; then those that met the policy. */
-  packets: number[];
-  bytes: number[];
-}
-
 export interface DropRow {
   reason: string;
   text: string;
@@ -90,8 +101,31 @@ export interface StatsResult {
   counters: Record<string, number>;
 }
 
-export interface RulesResult {
-  forward: RuleCounters;
-  input: RuleCounters;
-  bridge: RuleCounters;
+/** Counters of each table's chains, in the order of the rule set. */
+export type RulesResult = Record<TableName, ChainCounters[]>;
+
+/** A packet has met a rule with LOG; addresses as dotted quads, `mac` as the kernel's log has it. */
+export interface RuleLog {
+  prefix: string;
+  level: number;
+  table: TableName;
+  chain: string;
+  in: string;
+  out: string;
+  physin?: string;
+  mac: string;
+  src: string;
+  dst: string;
+  len: number;
+  tos: number;
+  ttl: number;
+  id: number;
+  df: boolean;
+  proto: number;
+  mark: number;
+  spt?: number;
+  dpt?: number;
+  flags?: string;
+  type?: number;
+  code?: number;
 }

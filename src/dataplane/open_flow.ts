@@ -33,6 +33,7 @@ export function openFlow(
   words[base + FlowWord.REPLY_SOURCE] = destination;
   words[base + FlowWord.STATUS] = frame.protocol | flags | FlowFlag.ADMITTED_NEW;
   words[base + FlowWord.CREATED] = router.now;
+  words[base + FlowWord.MARK] = frame.connmark;
   words[base + FlowWord.GENERATION] = router.generation;
   words[base + FlowWord.ROUTE] = routeWord(frame);
   if (router.tracker.open(router.memory, frame, flow, router.now) !== Stop.CONTINUE) {
@@ -73,6 +74,7 @@ export function openBridgedFlow(router: Router, frame: Frame, ports: number): nu
   words[base + FlowWord.STATUS] = frame.protocol | FlowFlag.BRIDGED | FlowFlag.ADMITTED_NEW;
   words[base + FlowWord.GENERATION] = router.generation;
   words[base + FlowWord.ROUTE] = ports;
+  words[base + FlowWord.DIFFERENCE] = frame.path;
   if (router.tracker.open(router.memory, frame, flow, router.now) !== Stop.CONTINUE) {
     flows.abandon(flow);
     return Stop.INVALID_STATE;
@@ -98,5 +100,5 @@ function takeEntry(router: Router, frame: Frame): FlowId {
 
 /** The route of a frame as a flow remembers it. */
 export function routeWord(frame: Frame): number {
-  return (frame.egressInterface << 24) | frame.neighbour;
+  return (frame.path << 16) | frame.neighbour;
 }

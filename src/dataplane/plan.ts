@@ -5,7 +5,8 @@
  * thing they name.
  */
 import type { TimeoutSeconds } from "../conntrack/timeouts.ts";
-import type { Chain, Prefix } from "../filter/rule.ts";
+import type { RuleSet } from "../filter/rule_set.ts";
+import type { Prefix } from "../packet/ipv4_address.ts";
 
 /** An L3 interface of the router: a network (a bridge with a gateway address) or an uplink (one port, no bridge). */
 export interface InterfacePlan {
@@ -45,36 +46,6 @@ export interface RoutePlan {
   interface: number;
   /** Next hop; absent for a connected route (the destination itself is the neighbour). */
   via?: number;
-}
-
-/** First and last of a range of ports (or ICMP identifiers), both included. */
-export interface PortSpan {
-  first: number;
-  last: number;
-}
-
-/** Source NAT of new flows from `from` that leave through `out`. The first rule that matches is taken. */
-export interface SourceNatPlan {
-  from: Prefix;
-  out: number;
-  /** Addresses that the source may become, first to last; absent: the address of `out` (MASQUERADE). */
-  to?: { first: number; last: number };
-  /** Ports and identifiers that it may take; absent: the original one, else one of its class, as Linux does. */
-  ports?: PortSpan;
-  /** The original port is not kept: each is drawn at random (Linux: --random-fully). */
-  fullyRandom?: boolean;
-}
-
-/** A published port (destination NAT): what is for `ports` of the address of `interface` goes to `to`. */
-export interface PublishPlan {
-  /** TCP or UDP. */
-  protocol: number;
-  /** The uplink whose address it is. */
-  interface: number;
-  ports: PortSpan;
-  to: number;
-  /** Port that the first of `ports` becomes, the others counting from there; absent: the port stays. */
-  toPort?: number;
 }
 
 /** How flows are tracked. */
@@ -122,13 +93,9 @@ export interface RouterPlan {
   ports: PortPlan[];
   /** Configured routes, the uplinks' default routes included; connected routes follow from the interfaces. */
   routes: RoutePlan[];
-  sourceNat: SourceNatPlan[];
-  publish: PublishPlan[];
+  /** Policy and NAT. */
+  rules: RuleSet;
   conntrack: ConntrackPlan;
-  forward: Chain;
-  input: Chain;
-  /** Asked about frames that are switched inside a network; absent: none is. */
-  bridge?: Chain;
   /** Seconds after which a silent station's MAC is forgotten. */
   macAgeingSeconds: number;
   merging: MergePlan;

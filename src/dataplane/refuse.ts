@@ -4,10 +4,9 @@
  * the rate limit allows. They come from the address of the interface that the packet came in through, and quote it
  * as it came: nothing of it has been changed.
  */
-import { RejectWith } from "../filter/rule.ts";
 import { pseudoHeaderSum, sumBytes } from "../packet/checksum.ts";
 import { ETHERNET_HEADER_BYTES, EtherType, isGroupMac, setEtherType, setMacs } from "../packet/ethernet.ts";
-import { type Frame, Own } from "../packet/frame.ts";
+import { type Frame, Own, TCP_RESET } from "../packet/frame.ts";
 import { ICMP_HEADER_BYTES, IcmpType, isError, UnreachableCode } from "../packet/icmp.ts";
 import * as ipv4 from "../packet/ipv4.ts";
 import { STOP_REASONS, Stop } from "../packet/stop_reasons.ts";
@@ -34,7 +33,7 @@ const ANSWERS = Int32Array.from(STOP_REASONS, (reason) =>
 /** Sends what a stop reason answers, if it answers anything. */
 export function refuse(router: Router, frame: Frame, stop: number): void {
   if (stop === Stop.FORWARD_REJECT || stop === Stop.INPUT_REJECT || stop === Stop.BRIDGE_REJECT) {
-    if (frame.rejectWith === RejectWith.TCP_RESET) sendReset(router, frame);
+    if (frame.rejectWith === TCP_RESET) sendReset(router, frame);
     else sendIcmpError(router, frame, IcmpType.DESTINATION_UNREACHABLE, frame.rejectWith, 0);
   } else if (ANSWERS[stop] >= 0) {
     sendIcmpError(router, frame, ANSWERS[stop] >> 8, ANSWERS[stop] & 0xff, restOf(frame, stop));

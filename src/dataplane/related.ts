@@ -4,7 +4,7 @@
  */
 import { ANY_NAT, FLOW_SHIFT, FlowFlag, FlowWord } from "../conntrack/flow_layout.ts";
 import type { FlowId } from "../conntrack/flow_table.ts";
-import { StateBit } from "../filter/rule.ts";
+import { RuleState } from "../filter/rule_set.ts";
 import { findQuotedFlow, isUntranslatable, translatedDestination } from "../nat/icmp_errors.ts";
 import type { Frame } from "../packet/frame.ts";
 import { Stop } from "../packet/stop_reasons.ts";
@@ -21,8 +21,8 @@ export function trackError(router: Router, frame: Frame): number {
   const status = router.flows.words[(flow << FLOW_SHIFT) + FlowWord.STATUS];
   if ((status & FlowFlag.LOCAL) !== 0) return Stop.LOCAL;
   if ((status & ANY_NAT) !== 0 && isUntranslatable(router.memory, frame)) return Stop.ICMP_ERROR_UNRELATED;
-  frame.state = StateBit.RELATED;
-  const isPublished = (status & FlowFlag.DESTINATION_NAT) !== 0;
+  frame.state = RuleState.RELATED;
+  const isPublished = (status & FlowFlag.PUBLISHED) !== 0;
   const stop = admitTo(router, frame, translatedDestination(router.flows, frame, flow, direction), isPublished);
   if (stop === Stop.CONTINUE) frame.reference = reference;
   return stop;

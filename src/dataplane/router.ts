@@ -11,12 +11,12 @@ import { type FlowId, FlowTable } from "../conntrack/flow_table.ts";
 import { Fragments } from "../conntrack/fragments.ts";
 import { Timeouts } from "../conntrack/timeouts.ts";
 import { Tracker } from "../conntrack/tracker.ts";
-import { CompiledChain } from "../filter/compiled_chain.ts";
+import { CompiledRules } from "../filter/compiled_rules.ts";
 import { FilterKey } from "../filter/key.ts";
-import { Action, type Chain } from "../filter/rule.ts";
+import type { Surroundings } from "../filter/names.ts";
+import { emptyRuleSet } from "../filter/rule_set.ts";
 import type { FrameIo } from "../io/port.ts";
 import { HostFlows } from "../nat/host_flows.ts";
-import { NatRules } from "../nat/rules.ts";
 import { SourceNat } from "../nat/source_nat.ts";
 import type { Arena } from "../packet/arena.ts";
 import type { Frame } from "../packet/frame.ts";
@@ -27,8 +27,9 @@ import { endBridgedWithoutFilter, endFlows, endFlowsOf, endRepublished } from ".
 import { IcmpLimiter } from "./icmp_limiter.ts";
 import { Interface, PortTable } from "./interfaces.ts";
 import { Merger } from "./merge.ts";
+import { NatTable } from "./nat_table.ts";
 import type { ConntrackPlan, LimitsPlan, MergePlan, PortPlan, RouterPlan } from "./plan.ts";
-import { natRulesOf, timeoutsOf } from "./plan_nat.ts";
+import { timeoutsOf } from "./plan_conntrack.ts";
 import { Routes } from "./routes.ts";
 
 export interface RouterOptions {
@@ -54,8 +55,6 @@ const MAX_REASSEMBLIES = 256;
 /** Inside addresses that may have translated flows at once, where their number is limited. */
 const MOST_HOSTS = 65_536;
 
-const OPEN_CHAIN: Chain = { policy: Action.ACCEPT, rules: [] };
-
 export class Router {
   readonly arena: Arena;
   readonly memory: DataView;
@@ -78,14 +77,12 @@ export class Router {
 
   interfaces: (Interface | undefined)[] = [];
   routes: Routes;
-  nat = new NatRules();
   isBcp = false;
   /** Translated flows that one inside address may have; 0: any number. */
   private flowsPerHost = 0;
   readonly hostFlows: HostFlows;
-  forward: CompiledChain;
-  input: CompiledChain;
-  bridge: CompiledChain;
+  rules: CompiledRules;
+  nat: NatTable;
   generation = 1;
 
   /** Milliseconds, wrapped; set once per burst. */
@@ -123,27 +120,24 @@ export class Router {
     this.hostFlows = new HostFlows(Math.min(limits.flows, MOST_HOSTS), (address) => this.flows.hash(address, 0, 0, 0));
     this.flows.onRemove = (flow) => this.flowEnds(flow);
     this.routes = new Routes([], [], []);
-    this.forward = new CompiledChain(plan.forward);
-    this.input = new CompiledChain(plan.input);
-    this.bridge = new CompiledChain(plan.bridge ?? OPEN_CHAIN);
+    this.rules = new CompiledRules(emptyRuleSet(), this.surroundingsOf(plan));
+    this.nat = new NatTable(this.rules, [], this.surroundingsOf(plan));
     this.apply(plan);
   }
 
   /** Takes a whole new plan, between two bursts. All or nothing: what can fail, fails before anything changes. */
   apply(plan: RouterPlan): void {
+    const around = this.surroundingsOf(plan);
+    const rules = new CompiledRules(plan.rules, around);
     const interfaces: (Interface | undefined)[] = [];
     for (const each of plan.interfaces) {
-      interfaces[each.index] = new Interface(each, plan.ports, plan.bridge !== undefined);
+      interfaces[each.index] = new Interface(each, plan.ports, !rules.bridge.isOpen);
     }
-    const routes = new Routes(interfaces, plan.routes, plan.sourceNat);
-    const forward = new CompiledChain(plan.forward);
-    const input = new CompiledChain(plan.input);
-    const bridge = new CompiledChain(plan.bridge ?? OPEN_CHAIN);
-    const nat = new NatRules(...natRulesOf(plan, interfaces));
+    const nat = new NatTable(rules, interfaces, around);
+    const routes = new Routes(interfaces, plan.routes, nat.pools);
     const timeouts = timeoutsOf(plan.conntrack);
-    forward.carryCounters(this.forward);
-    input.carryCounters(this.input);
-    bridge.carryCounters(this.bridge);
+    rules.carryCounters(this.rules);
+    const hasNewDestinations = this.changesDestinations(nat);
 
     for (let index = 0; index < this.interfaces.length; index++) {
       const before = this.interfaces[index];
@@ -158,16 +152,24 @@ export class Router {
     this.ports.update(plan.ports);
     endBridgedWithoutFilter(this);
     this.routes = routes;
-    this.forward = forward;
-    this.input = input;
-    this.bridge = bridge;
-    const hadPublished = this.nat.hasPublished;
+    rules.onLog = this.rules.onLog;
+    this.rules = rules;
     this.nat = nat;
     this.takeConntrack(plan.conntrack, timeouts);
-    if (hadPublished || nat.hasPublished) endRepublished(this);
+    if (hasNewDestinations) endRepublished(this);
     this.merging = plan.merging;
     this.macs.setAgeing(plan.macAgeingSeconds * 1000);
     this.raiseGeneration();
+  }
+
+  private surroundingsOf({ interfaces, ports, rules }: RouterPlan): Surroundings {
+    return { interfaces, ports, sets: rules.sets, addressTypeOf: (address) => this.routes.addressTypeOf(address) };
+  }
+
+  /** Whether flows may exist now whose destination would be translated otherwise with `next`. */
+  private changesDestinations(next: NatTable): boolean {
+    if (!this.nat.hasDestinations && !next.hasDestinations) return false;
+    return this.nat.words !== next.words;
   }
 
   /** Takes a device into service. */

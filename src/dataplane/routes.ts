@@ -3,9 +3,12 @@
  * and the broadcast addresses of its subnets are routes of length 32, as in Linux's local table, so that one look-up
  * tells whether a destination is local.
  */
+import type { AddressType } from "../filter/rule_set.ts";
+import { isMulticast, LIMITED_BROADCAST } from "../packet/ipv4.ts";
 import { LongestPrefixMatch } from "../routing/lpm.ts";
 import type { Interface } from "./interfaces.ts";
-import type { RoutePlan, SourceNatPlan } from "./plan.ts";
+import type { AddressPool } from "./nat_table.ts";
+import type { RoutePlan } from "./plan.ts";
 
 export const RouteKind = { UNICAST: 0, LOCAL: 1, BROADCAST: 2 } as const;
 
@@ -32,10 +35,10 @@ export class Routes {
   constructor(
     interfaces: readonly (Interface | undefined)[],
     configured: readonly RoutePlan[],
-    sourceNat: readonly SourceNatPlan[],
+    pools: readonly AddressPool[],
   ) {
     // Subnet, broadcast addresses and own address of each interface; a pool's addresses.
-    const pooled = sourceNat.reduce((sum, { to }) => sum + (to === undefined ? 0 : to.last - to.first + 1), 0);
+    const pooled = pools.reduce((sum, { first, last }) => sum + last - first + 1, 0);
     this.match = new LongestPrefixMatch({ capacity: configured.length + interfaces.length * 4 + pooled + 1 });
     for (const route of configured) {
       this.add(RouteKind.UNICAST, route.interface, route.via ?? 0, route.to.address, route.to.length);
@@ -49,13 +52,9 @@ export class Routes {
       }
     }
     // Addresses that source NAT takes are the router's own: it answers ARP for them.
-    for (const { out, to } of sourceNat) {
-      for (
-        let address = to?.first ?? 0;
-        to !== undefined && ((address - to.last) | 0) <= 0;
-        address = (address + 1) | 0
-      ) {
-        this.add(RouteKind.LOCAL, out, 0, address, 32);
+    for (const { interface: owner, first, last } of pools) {
+      for (let address = first; ((address - last) | 0) <= 0; address = (address + 1) | 0) {
+        this.add(RouteKind.LOCAL, owner, 0, address, 32);
       }
     }
     for (const each of interfaces) {
@@ -67,6 +66,15 @@ export class Routes {
   lookup(destination: number): Route | undefined {
     const index = this.match.lookup(destination);
     return index < 0 ? undefined : this.routes[index];
+  }
+
+  /** As Linux's inet_addr_type: what is neither the router's own nor for many is unicast. */
+  addressTypeOf(address: number): AddressType {
+    if (isMulticast(address)) return "MULTICAST";
+    if (address >>> 24 === 0 || address === LIMITED_BROADCAST) return "BROADCAST";
+    const kind = this.lookup(address)?.kind;
+    if (kind === RouteKind.LOCAL) return "LOCAL";
+    return kind === RouteKind.BROADCAST ? "BROADCAST" : "UNICAST";
   }
 
   private add(kind: number, interfaceIndex: number, via: number, address: number, length: number): void {

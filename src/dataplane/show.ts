@@ -1,21 +1,11 @@
 /** What the dataplane tells of its tables: rows ready to be sent to the control process. Cold path, may allocate. */
-import type { CompiledChain } from "../filter/compiled_chain.ts";
 import { PortCounter } from "../io/native.ts";
 import { formatAddress } from "../packet/ipv4_address.ts";
 import { formatMac } from "../packet/mac_address.ts";
 import { STOP_REASONS } from "../packet/stop_reasons.ts";
 import { NeighbourState } from "../routing/neighbours.ts";
 import { checkInvariants } from "./invariants.ts";
-import type {
-  DropRow,
-  FdbRow,
-  NeighbourRow,
-  PortRow,
-  RuleCounters,
-  RulesResult,
-  ShowTable,
-  StatsResult,
-} from "./messages.ts";
+import type { DropRow, FdbRow, NeighbourRow, PortRow, RulesResult, ShowTable, StatsResult } from "./messages.ts";
 import type { Router } from "./router.ts";
 
 export function show(router: Router, table: ShowTable, portCounters: Float64Array): unknown {
@@ -25,7 +15,7 @@ export function show(router: Router, table: ShowTable, portCounters: Float64Arra
     case "neighbours":
       return showNeighbours(router);
     case "rules":
-      return showRules(router);
+      return router.rules.counted() satisfies RulesResult;
     case "stats":
       return showStats(router);
     case "drops":
@@ -60,24 +50,6 @@ function showNeighbours(router: Router): NeighbourRow[] {
   }));
 }
 
-function showRules(router: Router): RulesResult {
-  return {
-    forward: chainCounters(router.forward),
-    input: chainCounters(router.input),
-    bridge: chainCounters(router.bridge),
-  };
-}
-
-function chainCounters(chain: CompiledChain): RuleCounters {
-  const packets: number[] = [];
-  const bytes: number[] = [];
-  for (let i = 0; i < chain.counters.length; i += 2) {
-    packets.push(chain.counters[i]);
-    bytes.push(chain.counters[i + 1]);
-  }
-  return { packets, bytes };
-}
-
 function showStats(router: Router): StatsResult {
   return {
     counters: {
@@ -90,6 +62,7 @@ function showStats(router: Router): StatsResult {
       framesParked: router.neighbours.parkedTotal,
       slotsHeld: router.arena.heldSlots(),
       slotLimit: router.arena.slotCount,
+      rulePathsLost: router.rules.paths.overflows,
       generation: router.generation,
     },
   };

@@ -6,7 +6,7 @@
 import { ANY_ADMITTED, COUNTER_WORDS, FLOW_SHIFT, FlowFlag, FlowWord } from "../conntrack/flow_layout.ts";
 import type { FlowId } from "../conntrack/flow_table.ts";
 import { TRACK_REOPEN } from "../conntrack/tracker.ts";
-import { StateBit } from "../filter/rule.ts";
+import { RuleState } from "../filter/rule_set.ts";
 import type { Frame } from "../packet/frame.ts";
 import { isError } from "../packet/icmp.ts";
 import { Protocol } from "../packet/ipv4.ts";
@@ -22,7 +22,7 @@ const { CONTINUE, L4_CHECKSUM } = Stop;
 const { GENERATION, PACKETS, ROUTE, STATUS } = FlowWord;
 const { ADMITTED_NEW, ADMITTED_ORIGINAL, ADMITTED_REPLY, DESTINATION_MAPPED, LOCAL, SEEN_REPLY } = FlowFlag;
 const { ICMP } = Protocol;
-const { ESTABLISHED, NEW, RELATED } = StateBit;
+const { ESTABLISHED, NEW, RELATED } = RuleState;
 
 /** The look-up, made for a whole burst before the first frame of it goes on. */
 export function findFlow(router: Router, frame: Frame): void {
@@ -69,11 +69,13 @@ function judge(router: Router, frame: Frame, flow: FlowId, direction: number): n
     const stop = readmit(router, frame, flow, direction, admission);
     // Another reference: the flow was over and the packet has opened one of its own, which knows the way already.
     if (stop !== CONTINUE || frame.reference !== reference) return stop;
+  } else {
+    router.rules.paths.count(words[base + ROUTE + direction] >>> 16, frame.end - frame.ip);
   }
   if ((status & LOCAL) !== 0) return deliver(router, frame);
-  const route = words[base + ROUTE + direction];
-  frame.egressInterface = route >>> 24;
-  frame.neighbour = route & 0xffffff;
+  const neighbour = words[base + ROUTE + direction] & 0xffff;
+  frame.egressInterface = router.neighbours.interfaceOf[neighbour];
+  frame.neighbour = neighbour;
   return CONTINUE;
 }
 

@@ -1,7 +1,7 @@
 /** Translate: the stage that picks the translation body for what the packet is. */
 import { ANY_NAT, FLOW_SHIFT, FlowWord } from "../conntrack/flow_layout.ts";
 import type { FlowId } from "../conntrack/flow_table.ts";
-import { StateBit } from "../filter/rule.ts";
+import { RuleState } from "../filter/rule_set.ts";
 import { translateError } from "../nat/icmp_errors.ts";
 import { translate } from "../nat/translate.ts";
 import type { Frame } from "../packet/frame.ts";
@@ -10,7 +10,7 @@ import type { Router } from "./router.ts";
 
 // Private to the file: V8 folds these, but not what is imported (docs/decisions/0002-constants.md).
 const { STATUS } = FlowWord;
-const { RELATED } = StateBit;
+const { RELATED } = RuleState;
 const { ICMP } = Protocol;
 
 export function translateFrame(router: Router, frame: Frame): void {

@@ -53,7 +53,7 @@ export interface Rule {
   destination?: Wish<Range[]>;
   in?: Wish<string[]>;
   out?: Wish<string[]>;
-  /** IP protocol number, 1 to 255. */
+  /** IP protocol number. 0 is that protocol alone, not all of them. */
   protocol?: Wish<number>;
   /** `-f`: second and further fragments; never there, because datagrams are whole before they meet rules. */
   fragment?: Wish<true>;

@@ -1,9 +1,4 @@
-/**
- * NAT rules, made ready to be asked: which addresses and ports a new flow may take as its source, and where a flow to
- * a published port goes. They are asked for new flows only, and again when they have changed.
- */
-import { Protocol } from "../packet/ipv4.ts";
-import { prefixMask } from "../packet/ipv4_address.ts";
+/** What NAT rules offer: the addresses and ports that a new flow may take as its source, and where its destination goes. */
 
 /** First and last, both included. */
 export interface Span {
@@ -13,7 +8,7 @@ export interface Span {
 
 /** What the source of a flow may become. */
 export class SourceChoice {
-  /** First address, and how many follow it. */
+  /** First address, and how many follow it; 0: the source keeps its own. */
   readonly address: number;
   readonly addresses: number;
   /** Ports or identifiers; `lastPort` 0 where any of the original's class will do. */
@@ -21,23 +16,24 @@ export class SourceChoice {
   readonly lastPort: number;
   readonly fullyRandom: boolean;
 
-  constructor(addresses: Span, ports?: Span, fullyRandom = false) {
-    this.address = addresses.first;
-    this.addresses = ((addresses.last - addresses.first) >>> 0) + 1;
+  constructor(addresses: Span | undefined, ports?: Span, fullyRandom = false) {
+    this.address = addresses?.first ?? 0;
+    this.addresses = addresses === undefined ? 0 : ((addresses.last - addresses.first) >>> 0) + 1;
     this.firstPort = ports?.first ?? 0;
     this.lastPort = ports?.last ?? 0;
     this.fullyRandom = fullyRandom;
   }
 
-  /** The address for a flow; `hash` decides where there are several. */
-  addressFor(hash: number): number {
-    return this.addresses === 1 ? this.address : (this.address + ((hash >>> 0) % this.addresses)) | 0;
+  /** The address for a flow from `source`; `hash` decides where there are several. */
+  addressFor(hash: number, source: number): number {
+    if (this.addresses <= 1) return this.addresses === 0 ? source : this.address;
+    return (this.address + ((hash >>> 0) % this.addresses)) | 0;
   }
 
-  /** Whether a flow that goes out as `address` and `port` could have got that from this rule. */
-  allows(address: number, port: number, hasPort: boolean): boolean {
-    if ((address - this.address) >>> 0 >= this.addresses) return false;
-    return !hasPort || this.holdsPort(port);
+  /** Whether a flow from `source` that goes out as `address` and `port` could have got that from this rule. */
+  allows(source: number, address: number, port: number, hasPort: boolean): boolean {
+    const isAddress = this.addresses === 0 ? address === source : (address - this.address) >>> 0 < this.addresses;
+    return isAddress && (!hasPort || this.holdsPort(port));
   }
 
   holdsPort(port: number): boolean {
@@ -45,97 +41,78 @@ export class SourceChoice {
   }
 }
 
-export interface SourceRule {
-  from: { address: number; length: number };
-  out: number;
-  choice: SourceChoice;
-}
-
-/** What a published port becomes. */
-export class Published {
-  readonly to: number;
-  /** Interface whose address is published. */
-  readonly interface: number;
-  /** Source of what comes from inside and goes back inside: the published address itself (RFC 4787 REQ-9). */
-  readonly hairpin: SourceChoice;
-  private readonly firstPort: number;
-  private readonly toPort: number;
-
-  constructor(address: number, interfaceIndex: number, ports: Span, to: number, toPort: number | undefined) {
-    this.to = to;
-    this.interface = interfaceIndex;
-    this.firstPort = ports.first;
-    this.toPort = toPort ?? ports.first;
-    this.hairpin = new SourceChoice({ first: address, last: address });
-  }
-
-  portFor(port: number): number {
-    return port - this.firstPort + this.toPort;
-  }
-}
-
-interface PublishedPorts {
-  protocol: number;
+/** Whose port a rule publishes: an interface with its address. */
+export interface Publisher {
+  interface: number;
   address: number;
-  ports: Span;
-  target: Published;
 }
 
-export class NatRules {
-  private readonly sources: readonly SourceRule[];
-  private readonly rules: readonly PublishedPorts[];
-  private readonly byPort = new Map<number, PublishedPorts[]>();
+/** What the destination of a flow becomes. */
+export class DestinationChoice {
+  /** First address, and how many follow it; 0: the destination stays. */
+  readonly address: number;
+  readonly addresses: number;
+  /** Source of what comes from inside and goes back inside: the published address itself (RFC 4787 REQ-9). */
+  readonly hairpin: SourceChoice | undefined;
+  private readonly ports: Span | undefined;
+  private readonly base: number | undefined;
+  private readonly isRandom: boolean;
+  /** The destination becomes the router's own address on the ingress interface. */
+  readonly isRedirect: boolean;
 
-  constructor(sources: readonly SourceRule[] = [], published: readonly PublishedPorts[] = []) {
-    this.sources = sources;
-    this.rules = published;
-    for (const rule of published) {
-      for (let port = rule.ports.first; port <= rule.ports.last; port++) this.addPort(keyOf(rule.protocol, port), rule);
-    }
+  /** Ports go where the rule has them: each to the one as far from `ports.first` as it is from `base`. */
+  constructor(
+    addresses: Span | undefined,
+    ports: Span | undefined,
+    base: number | undefined,
+    isRandom: boolean,
+    publisher: Publisher | undefined,
+    isRedirect = false,
+  ) {
+    this.isRedirect = isRedirect;
+    this.address = addresses?.first ?? 0;
+    this.addresses = addresses === undefined ? 0 : ((addresses.last - addresses.first) >>> 0) + 1;
+    this.ports = ports;
+    this.base = base;
+    this.isRandom = isRandom;
+    this.hairpin =
+      publisher === undefined ? undefined : new SourceChoice({ first: publisher.address, last: publisher.address });
   }
 
-  get hasPublished(): boolean {
-    return this.rules.length > 0;
+  /** Whether FORWARD is open for its flows where no rule decides. */
+  get isPublished(): boolean {
+    return this.hairpin !== undefined;
   }
 
-  /** What new flows from `source` out of an interface may take as their source; undefined: they keep it. */
-  sourceChoice(source: number, egressInterface: number): SourceChoice | undefined {
-    const { sources } = this;
-    for (let i = 0; i < sources.length; i++) {
-      const { from, out, choice } = sources[i];
-      if (out === egressInterface && ((source ^ from.address) & prefixMask(from.length)) === 0) return choice;
-    }
-    return undefined;
+  addressFor(hash: number, destination: number): number {
+    if (this.addresses <= 1) return this.addresses === 0 ? destination : this.address;
+    return (this.address + ((hash >>> 0) % this.addresses)) | 0;
   }
 
-  /** What is published at an address and port. */
-  publishedAt(protocol: number, address: number, port: number): Published | undefined {
-    if (this.rules.length === 0 || !hasPorts(protocol)) return undefined;
-    return this.byPort.get(keyOf(protocol, port))?.find((rule) => rule.address === address)?.target;
+  /** As Linux: a port that is in the range already stays, the others are spread by `hash`. */
+  portFor(port: number, hash: number): number {
+    const { ports, base } = this;
+    if (ports === undefined) return port;
+    const size = ports.last - ports.first + 1;
+    if (base !== undefined) return ports.first + (((port - base) & 0xffff) % size);
+    if (!this.isRandom && port >= ports.first && port <= ports.last) return port;
+    return ports.first + ((hash >>> 0) % size);
   }
 
-  /** Whether what comes from `source` and `port` would be the answer of a published port. */
-  isPublishedSource(protocol: number, source: number, port: number): boolean {
-    if (this.rules.length === 0 || !hasPorts(protocol)) return false;
-    return this.rules.some(({ protocol: published, ports, target }) => {
-      const first = target.portFor(ports.first);
-      return (
-        published === protocol && target.to === source && port >= first && port <= first + ports.last - ports.first
-      );
-    });
+  /** Whether a flow to `destination` and `port` could have been led to `address` and `toPort`. */
+  allows(destination: number, port: number, address: number, toPort: number): boolean {
+    const isAddress = this.addresses === 0 ? address === destination : (address - this.address) >>> 0 < this.addresses;
+    if (!isAddress && !this.isRedirect) return false;
+    if (this.ports === undefined) return port === toPort;
+    if (this.base !== undefined) return this.portFor(port, 0) === toPort;
+    return toPort >= this.ports.first && toPort <= this.ports.last;
   }
 
-  private addPort(key: number, rule: PublishedPorts): void {
-    const others = this.byPort.get(key);
-    if (others === undefined) this.byPort.set(key, [rule]);
-    else others.push(rule);
+  /** Whether flows of this rule may be answered from an address and port. */
+  mayAnswerFrom(address: number, port: number): boolean {
+    // Where the destination stays, so does everything that answers.
+    if (this.addresses === 0 && this.ports === undefined) return false;
+    if (this.addresses !== 0 && (address - this.address) >>> 0 >= this.addresses) return false;
+    return this.ports === undefined || (port >= this.ports.first && port <= this.ports.last);
   }
-}
-
-function hasPorts(protocol: number): boolean {
-  return protocol === Protocol.TCP || protocol === Protocol.UDP;
-}
-
-function keyOf(protocol: number, port: number): number {
-  return (protocol << 16) | port;
 }

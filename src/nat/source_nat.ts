@@ -120,7 +120,7 @@ export class SourceNat {
 
   /** Where there are several addresses, a source keeps one: to each destination, or in `bcp` to all (RFC 4787 REQ-2). */
   private addressOf(choice: SourceChoice, source: number, destination: number): number {
-    return choice.addressFor(this.table.hash(source, this.mappings === undefined ? destination : 0, 0, 0));
+    return choice.addressFor(this.table.hash(source, this.mappings === undefined ? destination : 0, 0, 0), source);
   }
 
   private retainMappings(mappings: Mappings, base: number, status: number): void {

@@ -1,6 +1,9 @@
 /** ADDRESSED: its hardware addresses and egress port are set already, it is not to be routed. */
 export const Own = { NO: 0, ROUTED: 1, ADDRESSED: 2 } as const;
 
+/** `rejectWith`: an ICMP code, or this. */
+export const TCP_RESET = 256;
+
 /**
  * What is known about the frame in one slot. There is one `Frame` for each slot, made once; stages fill it from the
  * top to the bottom, and read only what an earlier stage has filled. All fields are small integers (32-bit words are
@@ -69,6 +72,10 @@ export class Frame {
   /** Rule that decided, -1 for the policy; and what a REJECT answers with. */
   rule = -1;
   rejectWith = 0;
+  /** Which rules it has met (see `filter/paths.ts`), and the marks of the packet and of the flow that it opens. */
+  path = 0;
+  mark = 0;
+  connmark = 0;
   /** MTU of the next hop, for "fragmentation needed". */
   nextHopMtu = 0;
   /** Largest IPv4 packet that this one is to be cut into; 0 when it leaves whole. */

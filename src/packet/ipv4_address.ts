@@ -9,9 +9,21 @@ export function formatAddress(word: number): string {
 }
 
 /** The netmask of a prefix of `length` bits (0 to 32) as a signed word. */
+/** A set of addresses: `address`/`length`, host-order signed word. Length 0 is all. */
+export interface Prefix {
+  address: number;
+  length: number;
+}
+
 export function prefixMask(length: number): number {
   // A shift by 32 is a shift by 0 in JavaScript.
   return length === 0 ? 0 : (-1 << (32 - length)) | 0;
+}
+
+/** First and last address of a prefix. */
+export function rangeOf({ address, length }: Prefix): { first: number; last: number } {
+  const mask = prefixMask(length);
+  return { first: address & mask, last: address | ~mask };
 }
 
 /** Whether `address` is of the set; bits of the prefix beyond its length do not matter. */

@@ -5,10 +5,10 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { checkInvariants } from "../../src/dataplane/invariants.ts";
-import { Action, type Chain, type Rule, StateBit } from "../../src/filter/rule.ts";
 import { ethernet, udp } from "../support/frames.ts";
 import { ADDRESSES, type Container, Lan, MACS, PORTS, planOfThree, portsOf } from "../support/lan.ts";
 import { GATEWAY_MAC } from "../support/router.ts";
+import { Action, type Chain, type Rule, StateBit } from "../support/rules.ts";
 import { SEEDS } from "../support/seeds.ts";
 
 const NAMES = Object.keys(PORTS) as Container[];
@@ -186,7 +186,7 @@ function play(policy: Policy, script: readonly Step[]): void {
     if (step.do === "wait") lan.advance(step.seconds * 1000);
     else if (step.do === "reload") {
       current = step.policy;
-      lan.router.apply(planOf(current));
+      lan.apply(planOf(current));
       model.reload(current);
     } else if (step.do === "announce") {
       lan.announce(NAMES[step.who]);

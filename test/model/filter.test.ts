@@ -1,9 +1,9 @@
-/** The compiled chain against a walk over its rules, on random rules and packets that are biased to meet. */
+/** Compiled rules against a walk over them, on random rule sets and packets that are biased to meet. */
 import { describe, expect, it } from "vitest";
-import { CompiledChain } from "../../src/filter/compiled_chain.ts";
 import { FilterKey } from "../../src/filter/key.ts";
-import { matchNaive } from "../../src/filter/naive.ts";
-import { Action, type Chain, type PortRange, type Prefix, type Rule } from "../../src/filter/rule.ts";
+import { walkNaive } from "../../src/filter/naive.ts";
+import type { Chain, Match, Range, Rule, Target, Wish } from "../../src/filter/rule_set.ts";
+import { AROUND, compile, forwarding } from "../support/filter_key.ts";
 import { seededRandom } from "../support/router.ts";
 
 const SEED = Number(process.env.TAPIR_SEED ?? 77);
@@ -18,72 +18,149 @@ const ADDRESSES = [
   0x0a3742ff,
   0x7fffffff,
   0x80000000 | 0,
-  0xcb007102 | 0,
+  0xcb007101 | 0,
   0xc6336407 | 0,
   -1,
 ];
+const NAMES = ["lab", "dmz", "wan", "c1", "c2", "d1", "w+", "d+", "nobody"];
+const USER_CHAINS = ["one", "two", "three"];
 
 function pick<T>(values: readonly T[], below: Below): T {
   return values[below(values.length)];
 }
 
-function some<T>(make: () => T, below: Below): T[] {
-  return Array.from({ length: 1 + below(3) }, make);
-}
+class Maker {
+  private readonly below: Below;
+  /** One wish in so many is there. */
+  private readonly density: number;
 
-function randomRule(below: Below, density: number): Rule {
-  const prefix = (): Prefix => ({ address: pick(ADDRESSES, below), length: pick([0, 1, 8, 24, 31, 32], below) });
-  const range = (): PortRange => {
-    const [low, high] = [pick(PORTS, below), pick(PORTS, below)].sort((a, b) => a - b);
-    return { low, high };
-  };
-  const rule: Rule = { action: pick([Action.ACCEPT, Action.DROP, Action.REJECT], below) };
-  const maybe = (set: () => void): void => {
-    if (below(density) === 0) set();
-  };
-  maybe(() => (rule.inInterfaces = some(() => below(4), below)));
-  maybe(() => (rule.outInterfaces = some(() => below(4), below)));
-  maybe(() => (rule.inPorts = some(() => below(6), below)));
-  maybe(() => (rule.outPorts = some(() => below(6), below)));
-  maybe(() => (rule.sources = some(prefix, below)));
-  maybe(() => (rule.destinations = some(prefix, below)));
-  maybe(() => (rule.protocol = pick([1, 6, 17, 47], below)));
-  maybe(() => (rule.sourcePorts = some(range, below)));
-  maybe(() => (rule.destinationPorts = some(range, below)));
-  maybe(
-    () =>
-      (rule.icmpTypes = some(
-        () =>
-          pick(
-            [
-              { low: 8, high: 8 },
-              { low: 0, high: 255 },
-            ],
-            below,
-          ),
-        below,
-      )),
-  );
-  maybe(() => (rule.states = 1 + below(15)));
-  return rule;
+  constructor(below: Below, density: number) {
+    this.below = below;
+    this.density = density;
+  }
+
+  /** `chains`: those that may be jumped to. */
+  rule(chains: readonly string[]): Rule {
+    const { below } = this;
+    const rule: Rule = { matches: [] };
+    const target = this.target(chains);
+    if (target !== undefined) rule.target = target;
+    this.maybe(() => (rule.in = this.wish(this.some(() => pick(NAMES, below)))));
+    this.maybe(() => (rule.out = this.wish(this.some(() => pick(NAMES, below)))));
+    this.maybe(() => (rule.source = this.wish(this.some(() => this.addresses()))));
+    this.maybe(() => (rule.destination = this.wish(this.some(() => this.addresses()))));
+    this.maybe(() => (rule.protocol = this.wish(pick([1, 6, 17, 47], below))));
+    for (let i = below(3); i > 0; i--) this.maybe(() => rule.matches.push(this.match()));
+    return rule;
+  }
+
+  private maybe(set: () => void): void {
+    if (this.below(this.density) === 0) set();
+  }
+
+  private some<T>(make: () => T): T[] {
+    return Array.from({ length: 1 + this.below(3) }, make);
+  }
+
+  private wish<T>(is: T): Wish<T> {
+    return this.below(4) === 0 ? { is, not: true } : { is };
+  }
+
+  private addresses(): Range {
+    const [first, last] = [pick(ADDRESSES, this.below), pick(ADDRESSES, this.below)].sort(
+      (left, right) => (left >>> 0) - (right >>> 0),
+    );
+    return this.below(2) === 0 ? { first, last: first } : { first, last };
+  }
+
+  private ports(): Range {
+    const [first, last] = [pick(PORTS, this.below), pick(PORTS, this.below)].sort((left, right) => left - right);
+    return { first, last };
+  }
+
+  private target(chains: readonly string[]): Target | undefined {
+    const { below } = this;
+    const plain: (Target | undefined)[] = [
+      { kind: "ACCEPT" },
+      { kind: "DROP" },
+      { kind: "REJECT", answer: 3 },
+      { kind: "RETURN" },
+      { kind: "LOG", level: 4, prefix: "", options: 0 },
+      undefined,
+    ];
+    if (chains.length === 0 || below(3) > 0) return pick(plain, below);
+    return { kind: below(3) === 0 ? "GOTO" : "JUMP", chain: pick(chains, below) };
+  }
+
+  private match(): Match {
+    const { below } = this;
+    const codes = pick(
+      [
+        { first: 0, last: 255 },
+        { first: 1, last: 1 },
+      ],
+      below,
+    );
+    const matches: (() => Match)[] = [
+      () => ({
+        kind: "tcp",
+        destinationPort: this.wish(this.ports()),
+        flags: this.wish({ mask: 1 + below(255), set: 1 << below(8) }),
+      }),
+      () => ({ kind: "udp", sourcePort: this.wish(this.ports()) }),
+      () => ({ kind: "icmp", types: this.wish([{ type: pick([0, 3, 8, 255], below), codes }]) }),
+      () => ({
+        kind: "multiport",
+        side: pick(["source", "destination", "either"] as const, below),
+        ports: this.wish(this.some(() => this.ports())),
+      }),
+      () => ({ kind: "iprange", source: this.wish(this.addresses()), destination: this.wish(this.addresses()) }),
+      () => ({
+        kind: "conntrack",
+        states: this.wish(1 + below(127)),
+        direction: pick(["ORIGINAL", "REPLY"] as const, below),
+      }),
+      () => ({ kind: "conntrack", status: this.wish(1 + below(31)), originalSource: this.wish(this.addresses()) }),
+      () => ({ kind: "state", states: this.wish(1 + below(15)) }),
+      () => ({ kind: "mark", value: below(2), mask: 1, ...(below(2) === 0 ? { not: true as const } : {}) }),
+      () => ({ kind: "connmark", value: -1 << below(32), mask: -1 }),
+      () => ({ kind: "set", name: pick(["friends", "none"], below), sides: [pick(["src", "dst"] as const, below)] }),
+      () => ({ kind: "addrtype", destination: this.wish([pick(["LOCAL", "UNICAST", "BROADCAST"] as const, below)]) }),
+      () => ({ kind: "physdev", in: this.wish(pick(NAMES, below)) }),
+      () => ({ kind: "comment", text: "so" }),
+    ];
+    return pick(matches, below)();
+  }
 }
 
 function fillKey(key: FilterKey, below: Below): void {
-  key.inInterface = below(4);
-  key.outInterface = below(5) - 1;
-  key.inPort = below(6);
-  key.outPort = below(7) - 1;
+  key.inInterface = below(4) - 1;
+  key.outInterface = below(4) - 1;
+  key.inPort = key.inInterface < 0 ? -1 : pick([[0, 1], [2], [3]][key.inInterface], below);
+  key.outPort = key.outInterface === 0 ? below(3) - 1 : -1;
   key.source = (pick(ADDRESSES, below) + below(3) - 1) | 0;
   key.destination = (pick(ADDRESSES, below) + below(3) - 1) | 0;
   key.protocol = pick([1, 6, 17, 47, 255], below);
   const hasPorts = key.protocol === 6 || key.protocol === 17;
   key.sourcePort = hasPorts ? pick(PORTS, below) : -1;
   key.destinationPort = hasPorts ? pick(PORTS, below) : -1;
-  key.icmpType = key.protocol === 1 ? pick([0, 3, 8], below) : -1;
-  key.state = 1 << below(4);
+  key.tcpFlags = key.protocol === 6 ? below(256) : -1;
+  key.icmp = key.protocol === 1 ? (pick([0, 3, 8], below) << 8) | below(3) : -1;
+  key.states = (1 << below(4)) | (below(4) === 0 ? 32 << below(2) : 0);
+  key.status = below(16) << 1;
+  key.mark = below(2);
+  key.connmark = -1 << below(32);
+  key.direction = below(2);
+  key.originalSource = pick(ADDRESSES, below);
 }
 
-describe("the compiled chain", () => {
+/** So that the users' chains are met by many. */
+const LEADING: Rule[] = [
+  { protocol: { is: 6 }, matches: [], target: { kind: "JUMP", chain: "one" } },
+  { protocol: { is: 17 }, matches: [], target: { kind: "GOTO", chain: "two" } },
+];
+
+describe("compiled rules", () => {
   it.each([
     [0, 3],
     [1, 2],
@@ -94,41 +171,52 @@ describe("the compiled chain", () => {
     [1_500, 3],
     [12_000, 2],
   ])(
-    `finds the first rule that matches (%i rules, one field in %i, seed ${SEED})`,
+    `meet the same rules as a walk over them (%i rules, one wish in %i, seed ${SEED})`,
     (count, density) => {
       const random = seededRandom(SEED + count);
       const below: Below = (limit) => (random() >>> 0) % limit;
-      const chain: Chain = {
-        policy: Action.DROP,
-        rules: Array.from({ length: count }, () => randomRule(below, density)),
-      };
-      const compiled = new CompiledChain(chain);
+      const maker = new Maker(below, density);
+      const rulesOf = (length: number, chains: string[]): Rule[] => Array.from({ length }, () => maker.rule(chains));
+      // Each chain leads to later ones only.
+      const chains: Chain[] = USER_CHAINS.map((name, index) => ({
+        name,
+        rules: rulesOf(Math.min(count, 40), USER_CHAINS.slice(index + 1)),
+      }));
+      const set = forwarding([...(count >= 31 ? LEADING : []), ...rulesOf(count, USER_CHAINS)], chains);
+      const compiled = compile(set);
       const key = new FilterKey();
-      const met = new Set<number>();
+      const decided = new Set<number>();
+      const chainsMet = new Set<string>();
       for (let probe = 0; probe < (count > 1_000 ? 2_000 : 20_000); probe++) {
         fillKey(key, below);
-        const expected = matchNaive(chain, key);
-        expect(compiled.evaluate(key)).toBe(expected);
-        met.add(expected);
+        const expected = walkNaive(set.filter, "FORWARD", key, AROUND);
+        const target = compiled.evaluate(compiled.forward, key);
+        const met = [...compiled.trace.subarray(0, compiled.traced)].map((rule) => compiled.placeOf(rule));
+        expect({ target, isPolicy: compiled.isPolicy, met }).toEqual(expected);
+        decided.add(compiled.decided);
+        for (const { chain } of met) chainsMet.add(chain);
       }
-      // Not vacuous: several rules were met where there are several, and not the first alone.
-      if (count >= 31) expect(met.size).toBeGreaterThan(5);
+      // Not vacuous: several rules decided where there are several, and user chains were met.
+      if (count >= 31) expect(decided.size).toBeGreaterThan(3);
+      if (count >= 31) expect(chainsMet.size).toBeGreaterThan(2);
     },
     120_000,
   );
 
-  it("sees ten thousand distinct sources apart", () => {
-    const rules: Rule[] = Array.from({ length: 10_000 }, (_, index) => ({
-      sources: [{ address: (0xc6330000 | 0) + index * 7, length: 32 }],
-      action: Action.DROP,
-    }));
-    const compiled = new CompiledChain({ policy: Action.ACCEPT, rules });
+  it("see ten thousand distinct sources apart", () => {
+    const rules: Rule[] = Array.from({ length: 10_000 }, (_, index) => {
+      const address = (0xc6330000 | 0) + index * 7;
+      return { source: { is: [{ first: address, last: address }] }, matches: [], target: { kind: "DROP" } };
+    });
+    const compiled = compile(forwarding(rules));
     const key = new FilterKey();
     for (const index of [0, 1, 4_999, 9_999]) {
       key.source = (0xc6330000 | 0) + index * 7;
-      expect(compiled.evaluate(key)).toBe(index);
+      compiled.evaluate(compiled.forward, key);
+      expect(compiled.decided - compiled.forward.firstRule).toBe(index);
       key.source++;
-      expect(compiled.evaluate(key)).toBe(-1);
+      compiled.evaluate(compiled.forward, key);
+      expect(compiled.isPolicy).toBe(true);
     }
   });
 });

@@ -8,8 +8,6 @@ import { describe, expect, it } from "vitest";
 import { FLOW_SHIFT, FlowFlag, FlowWord, HeaderWord } from "../../src/conntrack/flow_layout.ts";
 import { endFlows } from "../../src/dataplane/end_flows.ts";
 import { checkInvariants } from "../../src/dataplane/invariants.ts";
-import type { RouterPlan } from "../../src/dataplane/plan.ts";
-import { Action } from "../../src/filter/rule.ts";
 import { echoReply, echoRequest, ethernet, tcp, udp, word } from "../support/frames.ts";
 import { inverse, isInside, type ModelPlan, NatModel, type Packet, type Tuple, textOf } from "../support/nat_model.ts";
 import {
@@ -23,6 +21,7 @@ import {
   TestRouter,
   UPLINK_MAC,
 } from "../support/router.ts";
+import { Action, type ShortPlan } from "../support/rules.ts";
 import { SEEDS } from "../support/seeds.ts";
 
 const STEPS = 60;
@@ -145,7 +144,7 @@ function publishOf(kind: number): ModelPlan["publish"] {
 }
 
 /** The model's plan for the router. What is for the router itself is dropped: the walk's tests are about that. */
-function routerPlan({ profile, wan, source, publish }: ModelPlan): RouterPlan {
+function routerPlan({ profile, wan, source, publish }: ModelPlan): ShortPlan {
   const plan = defaultPlan();
   plan.interfaces[1].address = word(wan);
   plan.input = { policy: Action.DROP, rules: [] };
@@ -298,7 +297,7 @@ class Pair {
       source: sourceOf(source, wan),
       publish: publishOf(publish),
     };
-    this.router.router.apply(routerPlan(this.plan));
+    this.router.apply(routerPlan(this.plan));
     this.introduce();
     this.model.reload(this.plan);
   }

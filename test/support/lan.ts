@@ -1,7 +1,8 @@
 /** A network of three containers, c1 to c3, whose frames for each other are switched. */
-import type { RouterPlan } from "../../src/dataplane/plan.ts";
+
 import { ethernet } from "./frames.ts";
 import { BROADCAST, C1_MAC, C2_MAC, defaultPlan, type Out, TestRouter } from "./router.ts";
+import type { ShortPlan } from "./rules.ts";
 
 export const C3_MAC = "02:00:00:00:00:04";
 
@@ -11,7 +12,7 @@ export type Container = keyof typeof PORTS;
 export const MACS: Record<Container, string> = { c1: C1_MAC, c2: C2_MAC, c3: C3_MAC };
 export const ADDRESSES: Record<Container, string> = { c1: "10.55.66.2", c2: "10.55.66.3", c3: "10.55.66.4" };
 
-export function planOfThree(changes: Partial<RouterPlan> = {}): RouterPlan {
+export function planOfThree(changes: Partial<ShortPlan> = {}): ShortPlan {
   const plan = defaultPlan();
   plan.ports.push({ index: PORTS.c3, name: "c3", interface: 0 });
   return { ...plan, ...changes };

@@ -1,17 +1,12 @@
 /** A whole router in memory, with a manual clock and a seeded generator. */
 import { Loop } from "../../src/dataplane/loop.ts";
-import {
-  DEFAULT_CONNTRACK,
-  type InterfacePlan,
-  type LimitsPlan,
-  type PortPlan,
-  type RouterPlan,
-} from "../../src/dataplane/plan.ts";
+import { DEFAULT_CONNTRACK, type InterfacePlan, type LimitsPlan, type PortPlan } from "../../src/dataplane/plan.ts";
 import { Router } from "../../src/dataplane/router.ts";
-import { Action } from "../../src/filter/rule.ts";
+
 import { MemoryIo, type SentFrame } from "../../src/io/memory_port.ts";
 import { Arena, SLOT_BYTES } from "../../src/packet/arena.ts";
 import { type ArpFields, arp, type Decoded, decode, ethernet, word } from "./frames.ts";
+import { Action, planOf, type ShortPlan } from "./rules.ts";
 
 export const GATEWAY_MAC = "02:00:00:00:01:01";
 export const UPLINK_MAC = "02:00:00:00:02:01";
@@ -43,7 +38,7 @@ const PORTS: PortPlan[] = [
 ];
 
 /** One network of two containers, one uplink with a default route over 203.0.113.2, MASQUERADE, all accepted. */
-export function defaultPlan(): RouterPlan {
+export function defaultPlan(): ShortPlan {
   return {
     interfaces: INTERFACES.map((each) => ({ ...each })),
     ports: PORTS.map((each) => ({ ...each })),
@@ -82,13 +77,13 @@ export class TestRouter {
   readonly loop: Loop;
   now = 1_000;
 
-  constructor(plan: RouterPlan = defaultPlan(), limits: Partial<LimitsPlan> = {}, seed = 1, slots = 256) {
+  constructor(plan: ShortPlan = defaultPlan(), limits: Partial<LimitsPlan> = {}, seed = 1, slots = 256) {
     this.arena = new Arena(new ArrayBuffer(slots * SLOT_BYTES), slots);
     this.io = new MemoryIo(this.arena);
     this.router = new Router({
       arena: this.arena,
       io: this.io,
-      plan,
+      plan: planOf(plan),
       limits: { flows: 1024, macs: 256, neighbours: 64, ...limits },
       random: seededRandom(seed),
       now: this.now,
@@ -96,6 +91,10 @@ export class TestRouter {
     });
     for (const port of plan.ports) this.router.addPort(port);
     this.loop = new Loop(this.router, () => this.now | 0);
+  }
+
+  apply(plan: ShortPlan): void {
+    this.router.apply(planOf(plan));
   }
 
   /** Lets frames arrive as one burst and returns what comes out. */
@@ -144,6 +143,12 @@ export class TestRouter {
 
   fromServer(packet: Uint8Array): Out[] {
     return this.send(Port.WAN, ethernet(UPLINK_MAC, SERVER_MAC, 0x0800, packet));
+  }
+
+  /** Packets and bytes of each rule of a chain of the filter table, in turn, then those of the policy. */
+  counters(name: string): number[] {
+    const chain = this.router.rules.counted().filter.find((each) => each.name === name);
+    return chain?.packets.flatMap((packets, index) => [packets, chain.bytes[index]]) ?? [];
   }
 
   /** How many frames stopped for a reason. */

@@ -1,4 +1,5 @@
 /** From a configuration to the plan of the dataplane and its devices. */
+
 import { describe, expect, it } from "vitest";
 import {
   type Configuration,
@@ -7,7 +8,8 @@ import {
   parseConfiguration,
   resolvePlan,
 } from "../../src/control/configuration/configuration.ts";
-import { Action, RejectWith, StateBit } from "../../src/filter/rule.ts";
+import type { RouterPlan } from "../../src/dataplane/plan.ts";
+import { type Chain, emptyRuleSet, type Range, type Rule, RuleState } from "../../src/filter/rule_set.ts";
 import { word } from "../support/frames.ts";
 
 function configure(text: string): Configuration {
@@ -28,9 +30,15 @@ uplinks:
   wan: { kind: packet, device: up0, address: 203.0.113.1/24, gateway: 203.0.113.2 }
 `;
 
+function chainOf({ rules }: RouterPlan, name: string, table: "filter" | "nat" = "filter"): Chain {
+  return rules[table].chains.find((chain) => chain.name === name) as Chain;
+}
+
+const range = (first: string, last = first) => ({ first: word(first), last: word(last) });
+
 /** The lab with one forward rule. */
 function ruleOf(rule: string) {
-  return resolvePlan(configure(`${LAB}filter: { forward: { rules: [ ${rule} ] } }`)).plan.forward.rules[0];
+  return chainOf(resolvePlan(configure(`${LAB}filter: { forward: { rules: [ ${rule} ] } }`)).plan, "FORWARD").rules[0];
 }
 
 describe("interfaces and ports", () => {
@@ -96,9 +104,7 @@ describe("interfaces and ports", () => {
     expect(limits).toEqual({ flows: 262_144, macs: 16_384, neighbours: 4096 });
     expect(socket).toBe("/run/tapir/tapir.sock");
     expect(plan.macAgeingSeconds).toBe(300);
-    expect(plan.sourceNat).toEqual([]);
-    expect(plan.forward).toEqual({ policy: Action.ACCEPT, rules: [] });
-    expect(plan.input).toEqual({ policy: Action.ACCEPT, rules: [] });
+    expect(plan.rules).toEqual(emptyRuleSet());
   });
 
   it("take what is given instead of the defaults", () => {
@@ -119,8 +125,8 @@ filter: { forward: { policy: drop }, input: { policy: drop } }
     expect(given.plan.macAgeingSeconds).toBe(10);
     expect(given.limits).toEqual({ flows: 100, macs: 16_384, neighbours: 4096 });
     expect(given.socket).toBe("/tmp/t.sock");
-    expect(given.plan.forward.policy).toBe(Action.DROP);
-    expect(given.plan.input.policy).toBe(Action.DROP);
+    expect(chainOf(given.plan, "FORWARD").policy).toBe("DROP");
+    expect(chainOf(given.plan, "INPUT").policy).toBe("DROP");
   });
 
   it("have hardware addresses that are stable and all different", () => {
@@ -176,7 +182,14 @@ describe("routes and NAT", () => {
     const { plan } = resolvePlan(
       configure(`${LAB}nat: { profile: linux, masquerade: [ { from: 10.55.66.0/24, out: wan } ] }`),
     );
-    expect(plan.sourceNat).toEqual([{ from: { address: word("10.55.66.0"), length: 24 }, out: 1 }]);
+    expect(chainOf(plan, "POSTROUTING", "nat").rules).toEqual([
+      {
+        source: { is: [range("10.55.66.0", "10.55.66.255")] },
+        out: { is: ["wan"] },
+        matches: [],
+        target: { kind: "MASQUERADE" },
+      },
+    ]);
   });
 
   it("take addresses of a pool before the uplink's own", () => {
@@ -184,15 +197,24 @@ describe("routes and NAT", () => {
     const { plan } = resolvePlan(
       configure(`${LAB}nat: { masquerade: [ { from: 10.55.66.0/24, out: wan, ports: 4000 } ], snat: [ ${snat} ] }`),
     );
-    expect(plan.sourceNat).toEqual([
+    expect(chainOf(plan, "POSTROUTING", "nat").rules).toEqual([
       {
-        from: { address: word("10.55.66.2"), length: 32 },
-        out: 1,
-        to: { first: word("203.0.113.10"), last: word("203.0.113.12") },
-        ports: { first: 2000, last: 2999 },
-        fullyRandom: true,
+        source: { is: [range("10.55.66.2")] },
+        out: { is: ["wan"] },
+        matches: [],
+        target: {
+          kind: "SNAT",
+          addresses: range("203.0.113.10", "203.0.113.12"),
+          ports: { first: 2000, last: 2999 },
+          randomFully: true,
+        },
       },
-      { from: { address: word("10.55.66.0"), length: 24 }, out: 1, ports: { first: 4000, last: 4000 } },
+      {
+        source: { is: [range("10.55.66.0", "10.55.66.255")] },
+        out: { is: ["wan"] },
+        matches: [],
+        target: { kind: "MASQUERADE", ports: { first: 4000, last: 4000 } },
+      },
     ]);
   });
 
@@ -203,12 +225,18 @@ describe("routes and NAT", () => {
       "{ proto: udp, on: wan, port: 53, to: 10.55.66.2 }",
     ];
     const { plan } = resolvePlan(configure(`${LAB}nat: { publish: [ ${publish.join(", ")} ] }`));
-    const range = { interface: 1, ports: { first: 5000, last: 5009 }, to: word("10.55.66.3"), toPort: 6000 };
-    expect(plan.publish).toEqual([
-      { protocol: 6, interface: 1, ports: { first: 8080, last: 8080 }, to: word("10.55.66.3"), toPort: 80 },
-      { protocol: 6, ...range },
-      { protocol: 17, ...range },
-      { protocol: 17, interface: 1, ports: { first: 53, last: 53 }, to: word("10.55.66.2") },
+    const rule = (protocol: number, ports: Range, to: string, target: object) => ({
+      destination: { is: [range("203.0.113.1")] },
+      protocol: { is: protocol },
+      matches: [{ kind: protocol === 6 ? "tcp" : "udp", destinationPort: { is: ports } }],
+      target: { kind: "DNAT", addresses: range(to), ...target, publishes: "wan" },
+    });
+    const many = { ports: { first: 6000, last: 6009 }, base: 5000 };
+    expect(chainOf(plan, "PREROUTING", "nat").rules).toEqual([
+      rule(6, { first: 8080, last: 8080 }, "10.55.66.3", { ports: { first: 80, last: 80 } }),
+      rule(6, { first: 5000, last: 5009 }, "10.55.66.3", many),
+      rule(17, { first: 5000, last: 5009 }, "10.55.66.3", many),
+      rule(17, { first: 53, last: 53 }, "10.55.66.2", {}),
     ]);
   });
 
@@ -231,73 +259,75 @@ describe("routes and NAT", () => {
 });
 
 describe("rules", () => {
-  it.each<[string, object]>([
-    ["{ action: drop }", { action: Action.DROP }],
+  it.each<[string, Partial<Rule>]>([
+    ["{ action: drop }", { target: { kind: "DROP" } }],
+    ["{ in: lab, out: [wan, lab], action: accept }", { in: { is: ["lab"] }, out: { is: ["wan", "lab"] } }],
+    ["{ in: c2, action: accept }", { in: { is: ["c2"] } }],
+    ["{ in: [c2, wan], action: accept }", { in: { is: ["c2", "wan"] } }],
     [
-      "{ in: lab, out: [wan, lab], action: accept }",
-      { action: Action.ACCEPT, inInterfaces: [0], outInterfaces: [1, 0] },
-    ],
-    ["{ in: c2, action: accept }", { action: Action.ACCEPT, inPorts: [1] }],
-    ["{ in: [c2, wan], action: accept }", { action: Action.ACCEPT, inPorts: [1, 2] }],
-    ["{ in: [lab, c1], action: accept }", { action: Action.ACCEPT, inPorts: [0, 1, 0] }],
-    [
-      "{ from: 10.55.66.2, to: [198.51.100.0/24, 0.0.0.0/0], action: drop, name: x }",
+      "{ from: 10.55.66.2, to: [198.51.100.0/24, 0.0.0.0/0], action: accept, name: x }",
       {
-        action: Action.DROP,
         name: "x",
-        sources: [{ address: word("10.55.66.2"), length: 32 }],
-        destinations: [
-          { address: word("198.51.100.0"), length: 24 },
-          { address: 0, length: 0 },
-        ],
+        source: { is: [range("10.55.66.2")] },
+        destination: { is: [range("198.51.100.0", "198.51.100.255"), range("0.0.0.0", "255.255.255.255")] },
       },
     ],
     [
       '{ proto: tcp, sport: 1024-65535, dport: [80, "443", 8000-8010], action: accept }',
       {
-        action: Action.ACCEPT,
-        protocol: 6,
-        sourcePorts: [{ low: 1024, high: 65_535 }],
-        destinationPorts: [
-          { low: 80, high: 80 },
-          { low: 443, high: 443 },
-          { low: 8000, high: 8010 },
+        protocol: { is: 6 },
+        matches: [
+          { kind: "tcp", sourcePort: { is: { first: 1024, last: 65_535 } } },
+          {
+            kind: "multiport",
+            side: "destination",
+            ports: {
+              is: [
+                { first: 80, last: 80 },
+                { first: 443, last: 443 },
+                { first: 8000, last: 8010 },
+              ],
+            },
+          },
         ],
       },
     ],
     [
       "{ proto: 17, dport: 53, action: accept }",
-      { action: Action.ACCEPT, protocol: 17, destinationPorts: [{ low: 53, high: 53 }] },
+      { protocol: { is: 17 }, matches: [{ kind: "udp", destinationPort: { is: { first: 53, last: 53 } } }] },
     ],
-    ["{ proto: 0, action: accept }", { action: Action.ACCEPT, protocol: 0 }],
+    ["{ proto: 0, action: accept }", { protocol: { is: 0 } }],
     [
       "{ proto: icmp, icmpType: [echo-request, 13], action: accept }",
       {
-        action: Action.ACCEPT,
-        protocol: 1,
-        icmpTypes: [
-          { low: 8, high: 8 },
-          { low: 13, high: 13 },
+        protocol: { is: 1 },
+        matches: [
+          {
+            kind: "icmp",
+            types: {
+              is: [
+                { type: 8, codes: { first: 0, last: 255 } },
+                { type: 13, codes: { first: 0, last: 255 } },
+              ],
+            },
+          },
         ],
       },
     ],
-    ["{ state: new, action: accept }", { action: Action.ACCEPT, states: StateBit.NEW }],
+    ["{ state: new, action: accept }", { matches: [{ kind: "conntrack", states: { is: RuleState.NEW } }] }],
     [
       "{ state: [established, related, established], action: accept }",
-      { action: Action.ACCEPT, states: StateBit.ESTABLISHED | StateBit.RELATED },
+      { matches: [{ kind: "conntrack", states: { is: RuleState.ESTABLISHED | RuleState.RELATED } }] },
     ],
-    ["{ state: invalid, action: drop }", { action: Action.DROP, states: StateBit.INVALID }],
-    ["{ action: reject }", { action: Action.REJECT, rejectWith: RejectWith.PORT_UNREACHABLE }],
-    [
-      "{ action: reject, with: icmp-admin-prohibited }",
-      { action: Action.REJECT, rejectWith: RejectWith.ADMIN_PROHIBITED },
-    ],
+    ["{ state: invalid, action: accept }", { matches: [{ kind: "conntrack", states: { is: RuleState.INVALID } }] }],
+    ["{ action: reject }", { target: { kind: "REJECT", answer: 3 } }],
+    ["{ action: reject, with: icmp-admin-prohibited }", { target: { kind: "REJECT", answer: 13 } }],
     [
       "{ proto: tcp, action: reject, with: tcp-reset }",
-      { action: Action.REJECT, protocol: 6, rejectWith: RejectWith.TCP_RESET },
+      { protocol: { is: 6 }, target: { kind: "REJECT", answer: "tcp-reset" } },
     ],
   ])("%s", (text, rule) => {
-    expect(ruleOf(text)).toEqual(rule);
+    expect(ruleOf(text)).toEqual({ matches: [], target: { kind: "ACCEPT" }, ...rule });
   });
 
   it("may repeat parts by alias", () => {
@@ -307,8 +337,9 @@ filter:
   forward: { rules: [ { from: &inside [10.55.66.2, 10.55.66.3], action: accept }, { to: *inside, action: accept } ] }
 `),
     );
-    expect(plan.forward.rules[1].destinations).toEqual(plan.forward.rules[0].sources);
-    expect(plan.forward.rules[0].sources).toHaveLength(2);
+    const [first, second] = chainOf(plan, "FORWARD").rules;
+    expect(second.destination).toEqual(first.source);
+    expect(first.source?.is).toHaveLength(2);
   });
 });
 
@@ -323,8 +354,9 @@ filter:
       - { from: &a 10.55.66.3, to: *list, action: accept }
 `),
     );
-    expect(plan.forward.rules[1].sources).toEqual([{ address: word("10.55.66.3"), length: 32 }]);
-    expect(plan.forward.rules[1].destinations).toEqual([{ address: word("10.55.66.2"), length: 32 }]);
+    const [, rule] = chainOf(plan, "FORWARD").rules;
+    expect(rule.source?.is).toEqual([range("10.55.66.3")]);
+    expect(rule.destination?.is).toEqual([range("10.55.66.2")]);
   });
 });
 
@@ -338,7 +370,6 @@ networks:
   lab: { subnet: 10.55.68.0/24, ports: { c2: { pid: 4711, ifname: lan0 }, c3: { netns: c3 } } }
 uplinks:
   wan: { kind: packet, device: up0, address: 203.0.113.1/24 }
-filter: { forward: { rules: [ { in: lab, out: wan, action: drop }, { in: c2, action: drop } ] } }
 `);
     const after = resolvePlan(changed, before);
     expect(after.plan.interfaces.map(({ name, index }) => [name, index])).toEqual([
@@ -353,8 +384,6 @@ filter: { forward: { rules: [ { in: lab, out: wan, action: drop }, { in: c2, act
       { index: 2, name: "wan", interface: 1 },
     ]);
     expect(after.devices.map(({ port }) => port)).toEqual([3, 1, 4, 2]);
-    expect(after.plan.forward.rules[0]).toMatchObject({ inInterfaces: [0], outInterfaces: [1] });
-    expect(after.plan.forward.rules[1]).toMatchObject({ inPorts: [1] });
     // What c1 had is free again in the change after.
     const later = resolvePlan(configure(LAB), after);
     expect(later.plan.ports[0]).toMatchObject({ name: "c1", index: 0 });

@@ -1,7 +1,6 @@
 /** Isolation, spoofing protection and the bridge chain: from the configuration to the plan. */
 import { describe, expect, it } from "vitest";
 import { formatError, parseConfiguration, resolvePlan } from "../../src/control/configuration/configuration.ts";
-import { Action } from "../../src/filter/rule.ts";
 import { word } from "../support/frames.ts";
 
 const MAC = "02:00:00:00:00:42";
@@ -22,10 +21,9 @@ const PORTS = `c1: { netns: c1, address: 10.55.66.2, mac: "${MAC}" }, c2: { netn
 
 describe("isolation", () => {
   it("is of no port and no network unless it is asked for", () => {
-    const { interfaces, ports, bridge } = planOf("", PORTS);
+    const { interfaces, ports } = planOf("", PORTS);
     expect(interfaces.some((each) => "isolated" in each)).toBe(false);
     expect(ports.some((each) => "isolated" in each || "guard" in each)).toBe(false);
-    expect(bridge).toBeUndefined();
   });
 
   it.each([
@@ -63,20 +61,21 @@ describe("antiSpoofing", () => {
 });
 
 describe("filter.bridge", () => {
+  const chainOf = (bridge: string) =>
+    planOf("", PORTS, `filter: { bridge: ${bridge} }`).rules.filter.chains.find(({ name }) => name === "BRIDGE");
+
   it.each([
-    ["{ policy: accept }", false],
-    ["{ rules: [] }", false],
-    ["{ policy: drop }", true],
-    ["{ rules: [ { action: accept } ] }", true],
-  ])("%s: on is %s", (bridge, isOn) => {
-    expect(planOf("", PORTS, `filter: { bridge: ${bridge} }`).bridge !== undefined).toBe(isOn);
+    ["{ policy: accept }", { policy: "ACCEPT", rules: [] }],
+    ["{ policy: drop }", { policy: "DROP", rules: [] }],
+  ])("%s", (bridge, chain) => {
+    expect(chainOf(bridge)).toEqual({ name: "BRIDGE", ...chain });
   });
 
   it("takes ports in `out`, and a network with all its ports", () => {
     const rules = "[ { in: c1, out: [c2], action: drop }, { in: lab, out: lab, action: accept } ]";
-    expect(planOf("", PORTS, `filter: { bridge: { rules: ${rules} } }`).bridge?.rules).toEqual([
-      { inPorts: [0], outPorts: [1], action: Action.DROP },
-      { inInterfaces: [0], outInterfaces: [0], action: Action.ACCEPT },
+    expect(chainOf(`{ rules: ${rules} }`)?.rules).toEqual([
+      { in: { is: ["c1"] }, out: { is: ["c2"] }, matches: [], target: { kind: "DROP" } },
+      { in: { is: ["lab"] }, out: { is: ["lab"] }, matches: [], target: { kind: "ACCEPT" } },
     ]);
   });
 });

@@ -44,7 +44,7 @@ describe("edges", () => {
     expect(r.stopped("parked")).toBe(1);
     r.router.removePort(3);
     const less = defaultPlan();
-    r.router.apply(less);
+    r.apply(less);
     expect(() => r.advance(5000)).not.toThrow();
     expect(r.arena.heldSlots()).toBe(0);
   });
@@ -54,7 +54,7 @@ describe("edges", () => {
     expect(r.fromC1(echoRequest(out("10.55.66.2", "10.55.66.1"), 7))).toHaveLength(1);
     const plan = defaultPlan();
     plan.interfaces[0].address = word("10.55.66.254");
-    r.router.apply(plan);
+    r.apply(plan);
     r.arp(Port.C1, { operation: 1, senderMac: C1_MAC, sender: "10.55.66.2", target: "10.55.66.254" });
     const sent = r.fromC1(echoRequest(out("10.55.66.2", "10.55.66.1"), 7, 2));
     expect(sent.filter((each) => each.icmpType === 0)).toEqual([]);
@@ -85,7 +85,7 @@ describe("edges", () => {
     plan.sourceNat = [];
     const r = router(plan);
     expect(r.fromC1(udp(out("10.55.66.2", "203.0.113.2"), 4000, 53))).toHaveLength(1);
-    r.router.apply(defaultPlan());
+    r.apply(defaultPlan());
     const sent = r.fromC1(udp(out("10.55.66.2", "203.0.113.2"), 4000, 53));
     expect(sent.map((each) => each.source)).not.toContain("10.55.66.2");
   });

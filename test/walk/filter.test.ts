@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
-import { Action, RejectWith, type Rule, StateBit } from "../../src/filter/rule.ts";
 import { echoRequest, tcp, udp } from "../support/frames.ts";
 import { defaultPlan, Port, TestRouter } from "../support/router.ts";
+import { Action, RejectWith, type Rule, StateBit } from "../support/rules.ts";
 
 const out = { source: "10.55.66.2", destination: "203.0.113.2" };
 const back = { source: "203.0.113.2", destination: "203.0.113.1" };
@@ -53,9 +53,9 @@ describe("the forward chain", () => {
     r.fromC1(udp(out, 4000, 53));
     const plan = defaultPlan();
     plan.forward = { policy: Action.DROP, rules: [] };
-    r.router.apply(plan);
+    r.apply(plan);
     expect(r.fromC1(udp(out, 4000, 53))).toEqual([]);
-    r.router.apply(defaultPlan());
+    r.apply(defaultPlan());
     expect(r.fromC1(udp(out, 4000, 53))[0]).toMatchObject({ sourcePort: 4000 });
     expect(r.router.flows.count).toBe(1);
   });
@@ -88,7 +88,7 @@ describe("the forward chain", () => {
     const r = routerWith([OUTWARD]);
     r.fromC1(udp(out, 4000, 53));
     r.fromC1(udp(out, 4001, 53));
-    expect([...r.router.forward.counters.slice(0, 2)]).toEqual([2, 56]);
+    expect(r.counters("FORWARD").slice(0, 2)).toEqual([2, 56]);
   });
 });
 

@@ -1,8 +1,6 @@
 /** Random and mutated frames into every port: nothing is thrown, no slot is lost, everything is counted. */
 import { describe, expect, it } from "vitest";
 import { checkInvariants } from "../../src/dataplane/invariants.ts";
-import type { RouterPlan } from "../../src/dataplane/plan.ts";
-import { Action, StateBit } from "../../src/filter/rule.ts";
 import { arp, echoRequest, ethernet, icmp, tcp, udp, word } from "../support/frames.ts";
 import {
   BROADCAST,
@@ -16,6 +14,7 @@ import {
   TestRouter,
   UPLINK_MAC,
 } from "../support/router.ts";
+import { Action, type ShortPlan, StateBit } from "../support/rules.ts";
 
 const SEED = Number(process.env.TAPIR_SEED ?? 4_711);
 const FRAMES = Number(process.env.TAPIR_FUZZ_FRAMES ?? 100_000);
@@ -82,7 +81,7 @@ const CORPUS: Uint8Array[] = [
 ];
 
 /** All that may stop a frame inside a network is on. */
-function guardedPlan(): RouterPlan {
+function guardedPlan(): ShortPlan {
   const plan = defaultPlan();
   plan.ports[Port.C1] = { ...plan.ports[Port.C1], guard: { mac: C1_MAC, address: word("10.55.66.2") } };
   plan.ports.push(
@@ -94,7 +93,7 @@ function guardedPlan(): RouterPlan {
   return plan;
 }
 
-const PLANS: [string, RouterPlan][] = [
+const PLANS: [string, ShortPlan][] = [
   ["a plain router", defaultPlan()],
   ["a network with guards, isolated ports and a bridge chain", guardedPlan()],
 ];

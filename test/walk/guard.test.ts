@@ -1,8 +1,8 @@
 import { describe, expect, it } from "vitest";
-import type { RouterPlan } from "../../src/dataplane/plan.ts";
 import { type ArpFields, arp, concat, ethernet, u16, udp, word } from "../support/frames.ts";
 import { ADDRESSES, between, type Container, Lan, MACS, PORTS, planOfThree, portsOf } from "../support/lan.ts";
 import { BROADCAST, GATEWAY_MAC, SERVER_MAC } from "../support/router.ts";
+import type { ShortPlan } from "../support/rules.ts";
 
 const GATEWAY = "10.55.66.1";
 const FORGED_MAC = "02:00:00:00:00:66";
@@ -10,7 +10,7 @@ const ZERO_MAC = "00:00:00:00:00:00";
 const NAMES = Object.keys(PORTS) as Container[];
 
 /** All three ports have a guard. */
-function guarded(withAddress = true, changes: Partial<RouterPlan> = {}): RouterPlan {
+function guarded(withAddress = true, changes: Partial<ShortPlan> = {}): ShortPlan {
   const plan = planOfThree(changes);
   plan.ports = plan.ports.map((port) => {
     const name = NAMES.find((each) => PORTS[each] === port.index);
@@ -116,9 +116,9 @@ describe("the guard of a port", () => {
     const r = new Lan(plan).meet();
     const forged = udp({ source: "10.55.66.77", destination: ADDRESSES.c1 }, 1, 2);
     expect(r.pass("c2", "c1", forged).length).toBe(1);
-    r.router.apply(guarded());
+    r.apply(guarded());
     expect(r.pass("c2", "c1", forged)).toEqual([]);
-    r.router.apply(planOfThree());
+    r.apply(planOfThree());
     expect(r.pass("c2", "c1", forged).length).toBe(1);
   });
 });

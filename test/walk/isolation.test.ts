@@ -1,16 +1,15 @@
 import { describe, expect, it } from "vitest";
-import type { RouterPlan } from "../../src/dataplane/plan.ts";
-import { Action } from "../../src/filter/rule.ts";
 import { ethernet, udp, word } from "../support/frames.ts";
 import { ADDRESSES, between, type Container, Lan, MACS, PORTS, planOfThree, portsOf } from "../support/lan.ts";
 import { BROADCAST, GATEWAY_MAC } from "../support/router.ts";
+import { Action, type ShortPlan } from "../support/rules.ts";
 
 const OTHER_MAC = "02:00:00:00:03:01";
 const O1_MAC = "02:00:00:00:00:05";
 const O1 = 4;
 
 /** c1 and c2 are isolated, c3 is not. */
-function isolatedPorts(changes: Partial<RouterPlan> = {}): RouterPlan {
+function isolatedPorts(changes: Partial<ShortPlan> = {}): ShortPlan {
   const plan = planOfThree(changes);
   plan.ports = plan.ports.map((port) => ({ ...port, isolated: port.index === PORTS.c1 || port.index === PORTS.c2 }));
   return plan;
@@ -74,15 +73,15 @@ describe("isolated ports of a network", () => {
   it("are what the plan says, also after it has changed", () => {
     const r = new Lan(planOfThree()).meet();
     expect(direct(r, "c1", "c2").length).toBe(1);
-    r.router.apply(isolatedPorts());
+    r.apply(isolatedPorts());
     expect(direct(r, "c1", "c2")).toEqual([]);
-    r.router.apply(planOfThree());
+    r.apply(planOfThree());
     expect(direct(r, "c1", "c2").length).toBe(1);
   });
 });
 
 /** A second network `other` with the container o1. */
-function twoNetworks(isolated: { lab?: boolean; other?: boolean }, changes: Partial<RouterPlan> = {}): Lan {
+function twoNetworks(isolated: { lab?: boolean; other?: boolean }, changes: Partial<ShortPlan> = {}): Lan {
   const plan = planOfThree(changes);
   const other = { ...plan.interfaces[0], index: 2, name: "other", address: word("10.55.67.1"), mac: OTHER_MAC };
   plan.interfaces.push({ ...other, isolated: isolated.other ?? false });
@@ -148,7 +147,7 @@ describe("isolated networks", () => {
       mac: OTHER_MAC,
       isolated: true,
     });
-    r.router.apply(plan);
+    r.apply(plan);
     expect(byGateway(r, "c1", udp(ACROSS, 1, 2))).toEqual([]);
     expect(fromO1(r, udp(RETURN, 2, 1))).toEqual([]);
     expect(r.stopped("network-isolated")).toBe(2);

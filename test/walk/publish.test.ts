@@ -1,9 +1,8 @@
 import { afterEach, describe, expect, it } from "vitest";
 import { checkInvariants } from "../../src/dataplane/invariants.ts";
-import type { PublishPlan, RouterPlan } from "../../src/dataplane/plan.ts";
-import { Action, StateBit } from "../../src/filter/rule.ts";
 import { decodeIpv4, echoRequest, ethernet, icmp, tcp, udp, word } from "../support/frames.ts";
 import { C1_MAC, C2_MAC, defaultPlan, GATEWAY_MAC, Port, TestRouter } from "../support/router.ts";
+import { Action, type PublishPlan, type ShortPlan, StateBit } from "../support/rules.ts";
 
 const C1 = "10.55.66.2";
 const C2 = "10.55.66.3";
@@ -20,13 +19,13 @@ const web: PublishPlan = {
   toPort: 80,
 };
 
-function published(...publish: PublishPlan[]): RouterPlan {
+function published(...publish: PublishPlan[]): ShortPlan {
   return { ...defaultPlan(), publish };
 }
 
 let made: TestRouter | undefined;
 
-function router(plan: RouterPlan): TestRouter {
+function router(plan: ShortPlan): TestRouter {
   made = new TestRouter(plan);
   made.introduce();
   return made;
@@ -160,7 +159,7 @@ describe("a published port", () => {
     r.fromServer(udp(inward, 5000, 53));
     r.fromC1(udp({ source: C1, destination: SERVER }, 4000, 53));
     expect(r.router.flows.count).toBe(3);
-    r.router.apply(published({ ...web, to: word(C1) }, dns));
+    r.apply(published({ ...web, to: word(C1) }, dns));
     expect(r.router.flows.count).toBe(2);
     expect(r.fromServer(tcp(inward, 5000, 8080, { flags: "S" }))[0]).toMatchObject({ destination: C1 });
   });
@@ -170,10 +169,10 @@ describe("a published port", () => {
     r.fromServer(udp(inward, 5000, 53));
     expect(r.router.flows.count).toBe(1);
     const dns = { protocol: UDP, interface: 1, ports: { first: 53, last: 53 }, to: word(C1), toPort: 53 };
-    r.router.apply(published(dns));
+    r.apply(published(dns));
     expect(r.router.flows.count).toBe(0);
     expect(r.fromServer(udp(inward, 5000, 53))[0]).toMatchObject({ destination: C1 });
-    r.router.apply(defaultPlan());
+    r.apply(defaultPlan());
     expect(r.router.flows.count).toBe(0);
     expect(r.fromServer(udp(inward, 5000, 53))[0]).toMatchObject({ icmpType: 3, icmpCode: 3 });
   });

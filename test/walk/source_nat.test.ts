@@ -1,10 +1,10 @@
 /** Source NAT beyond MASQUERADE: pools, port ranges, limits per host, a full table; and the `bcp` profile. */
 import { afterEach, describe, expect, it } from "vitest";
 import { checkInvariants } from "../../src/dataplane/invariants.ts";
-import type { ConntrackPlan, RouterPlan, SourceNatPlan } from "../../src/dataplane/plan.ts";
-import { Action, StateBit } from "../../src/filter/rule.ts";
+import type { ConntrackPlan } from "../../src/dataplane/plan.ts";
 import { echoRequest, tcp, udp, word } from "../support/frames.ts";
 import { defaultPlan, Port, SERVER_MAC, TestRouter, UPLINK_MAC } from "../support/router.ts";
+import { Action, type ShortPlan, type SourceNatPlan, StateBit } from "../support/rules.ts";
 
 const C1 = "10.55.66.2";
 const C2 = "10.55.66.3";
@@ -16,14 +16,14 @@ const LAB = { address: word("10.55.66.0"), length: 24 };
 const out = (source = C1, destination = SERVER) => ({ source, destination });
 const back = (destination = WAN, source = SERVER) => ({ source, destination });
 
-function planOf(rule: Partial<SourceNatPlan>, conntrack: Partial<ConntrackPlan> = {}): RouterPlan {
+function planOf(rule: Partial<SourceNatPlan>, conntrack: Partial<ConntrackPlan> = {}): ShortPlan {
   const plan = defaultPlan();
   return { ...plan, sourceNat: [{ from: LAB, out: 1, ...rule }], conntrack: { ...plan.conntrack, ...conntrack } };
 }
 
 let made: TestRouter | undefined;
 
-function router(plan: RouterPlan, limits = {}): TestRouter {
+function router(plan: ShortPlan, limits = {}): TestRouter {
   made = new TestRouter(plan, limits);
   made.introduce();
   return made;
@@ -94,7 +94,7 @@ describe("SNAT to a pool", () => {
   it("ends a flow whose address the rules no longer give, with its next packet", () => {
     const r = router(planOf({ to }));
     const [before] = r.fromC1(udp(out(), 4000, 53));
-    r.router.apply(planOf({}));
+    r.apply(planOf({}));
     expect(before.source).not.toBe(WAN);
     expect(r.fromC1(udp(out(), 4000, 53))[0].source).toBe(WAN);
     expect(r.router.flows.count).toBe(1);
@@ -175,7 +175,7 @@ describe("profile bcp", () => {
     const [sent] = r.fromServer(udp(back(WAN, FAR), 7777, 5000));
     expect(sent).toMatchObject({ port: Port.C1, source: FAR, destination: C1, destinationPort: 5000, bad: [] });
     // Before the first answer too, and after a change of the rules.
-    r.router.apply(plan);
+    r.apply(plan);
     expect(r.fromServer(udp(back(WAN, FAR), 7777, 5000))[0]).toMatchObject({ destination: C1, bad: [] });
     const [answer] = r.fromC1(udp(out(C1, FAR), 5000, 7777));
     expect(answer).toMatchObject({ source: WAN, sourcePort: 5000, bad: [] });
@@ -221,7 +221,7 @@ describe("profile bcp", () => {
   it("starts anew when the profile changes: no flow of one lives on in the other", () => {
     const r = bcp();
     r.fromC1(udp(out(), 5000, 53));
-    r.router.apply(planOf({}));
+    r.apply(planOf({}));
     expect(r.router.flows.count).toBe(0);
     expect(r.fromC1(udp(out(), 5000, 53))).toHaveLength(1);
   });

@@ -4,9 +4,9 @@
  */
 import { describe, expect, it } from "vitest";
 import { checkInvariants } from "../../src/dataplane/invariants.ts";
-import { Action } from "../../src/filter/rule.ts";
 import { echoReply, echoRequest, icmp, ipv4, type TcpFields, tcp, udp } from "../support/frames.ts";
 import { defaultPlan, type Out, Port, TestRouter } from "../support/router.ts";
+import { Action } from "../support/rules.ts";
 
 const CLIENT = { source: "10.55.66.2", destination: "203.0.113.2" };
 const SERVER = { source: "203.0.113.2", destination: "203.0.113.1" };

@@ -56,12 +56,11 @@ export async function askAndLook(
   return { ...result, at };
 }
 
-/** Runs `body` while captures run at the places, and prints what was seen there, at most `most` packets each. */
+/** Runs `body` while captures run at the places, and prints what was seen there. */
 export async function look<T>(
   lab: Lab,
   places: readonly Place[],
   body: () => Promise<T>,
-  most?: number,
 ): Promise<{ result: T; at: (place: Place) => SeenPacket[] }> {
   const capture = new Capture(places);
   let sight: Sight;
@@ -72,7 +71,7 @@ export async function look<T>(
   } finally {
     capture.close();
   }
-  for (const [place, packets] of sight) lab.report.seen(place, packets, most);
+  for (const [place, packets] of sight) lab.report.seen(place, packets);
   return { result, at: (place) => sight.get(place) ?? [] };
 }
 

@@ -3,7 +3,7 @@
  * and leading zeros (which others read as octal), and those are refused here.
  */
 import ip6addr from "ip6addr";
-import type { Prefix } from "../../filter/rule.ts";
+import type { Prefix } from "../../packet/ipv4_address.ts";
 import { contains, formatAddress, prefixMask } from "../../packet/ipv4_address.ts";
 import { type Path, quote, type Report } from "./errors.ts";
 

@@ -4,16 +4,16 @@
  */
 
 import type { LimitsPlan, MergePlan, RouterPlan } from "../../dataplane/plan.ts";
-import { Action } from "../../filter/rule.ts";
+import { type Chain, emptyRuleSet, type RuleSet, type TableName } from "../../filter/rule_set.ts";
 import { DEFAULT_SOCKET } from "../default_socket.ts";
 import { InterfaceBuilder } from "./build_interfaces.ts";
 import { buildConntrack, NatBuilder } from "./build_nat.ts";
 import { buildRoutes } from "./build_routes.ts";
-import { buildChain, type RuleIndexes } from "./build_rules.ts";
+import { buildRules } from "./build_rules.ts";
 import type { DevicePlan } from "./devices.ts";
 import type { Report } from "./errors.ts";
 import { Indexes, interfaceKey, MOST_INTERFACES, MOST_PORTS, portKey } from "./indexes.ts";
-import { collectNames } from "./names.ts";
+import { collectNames, type Names } from "./names.ts";
 import { type Configuration, DEFAULT_AGEING_SECONDS, DEFAULT_LIMITS, LONGEST_SOCKET_PATH } from "./schema.ts";
 
 /** A configuration with all names resolved: what the dataplane is told, and what the control process does. */
@@ -40,22 +40,14 @@ export function buildPlan(
   );
   builder.build(configuration);
   checkSizes(builder, configuration, report);
-  const indexes: RuleIndexes = { interfaces: builder.indexOfInterface, ports: builder.portsOf, names };
   const nat = new NatBuilder(builder, names, report);
-  const { forward = {}, input = {}, bridge = {} } = configuration.filter ?? {};
-  const bridgeChain = buildChain(bridge, ["filter", "bridge"], indexes, report);
-  const isBridgeOpen = bridgeChain.policy === Action.ACCEPT && bridgeChain.rules.length === 0;
   return {
     plan: {
       interfaces: builder.interfaces,
       ports: builder.ports,
       routes: buildRoutes(configuration, builder, report),
-      sourceNat: nat.sourceNat(configuration),
-      publish: nat.publish(configuration),
+      rules: buildRuleSet(configuration, nat, names, report),
       conntrack: buildConntrack(configuration),
-      forward: buildChain(forward, ["filter", "forward"], indexes, report),
-      input: buildChain(input, ["filter", "input"], indexes, report),
-      ...(isBridgeOpen ? {} : { bridge: bridgeChain }),
       macAgeingSeconds: configuration.bridge?.ageingSeconds ?? DEFAULT_AGEING_SECONDS,
       merging: mergingOf(configuration),
     },
@@ -63,6 +55,22 @@ export function buildPlan(
     limits: limitsOf(configuration),
     socket: configuration.control?.socket ?? DEFAULT_SOCKET,
   };
+}
+
+/** The rules of the configuration, in the tables and chains of iptables. */
+function buildRuleSet(configuration: Configuration, nat: NatBuilder, names: Names, report: Report): RuleSet {
+  const ruleSet = emptyRuleSet();
+  const chainOf = (table: TableName, name: string): Chain =>
+    ruleSet[table].chains.find((chain) => chain.name === name) as Chain;
+  for (const name of ["forward", "input", "bridge"] as const) {
+    const written = configuration.filter?.[name] ?? {};
+    const chain = chainOf("filter", name.toUpperCase());
+    chain.policy = written.policy === "drop" ? "DROP" : "ACCEPT";
+    chain.rules = buildRules(name, written, names, report);
+  }
+  chainOf("nat", "POSTROUTING").rules = nat.sourceRules(configuration);
+  chainOf("nat", "PREROUTING").rules = nat.destinationRules(configuration);
+  return ruleSet;
 }
 
 /** Whether the kernel knows UDP segmentation, only the devices can tell. */

@@ -1,6 +1,6 @@
 /** Networks with their ports, and uplinks: interfaces, ports and devices of the plan. */
 import type { InterfacePlan, PortPlan } from "../../dataplane/plan.ts";
-import type { Prefix } from "../../filter/rule.ts";
+import type { Prefix } from "../../packet/ipv4_address.ts";
 import { formatAddress } from "../../packet/ipv4_address.ts";
 import { parseMac } from "../../packet/mac_address.ts";
 import { formatPrefix, isHostOf, overlap, readAddress, readInterfaceAddress, readPrefix } from "./addresses.ts";

@@ -1,13 +1,8 @@
 /** NAT rules and published ports of the configuration, and how flows are tracked. */
-import {
-  type ConntrackPlan,
-  DEFAULT_CONNTRACK,
-  type PortSpan,
-  type PublishPlan,
-  type SourceNatPlan,
-} from "../../dataplane/plan.ts";
+import { type ConntrackPlan, DEFAULT_CONNTRACK } from "../../dataplane/plan.ts";
+import type { Match, Range, Rule } from "../../filter/rule_set.ts";
 import { Protocol } from "../../packet/ipv4.ts";
-import { contains, formatAddress, prefixMask } from "../../packet/ipv4_address.ts";
+import { contains, formatAddress, prefixMask, rangeOf } from "../../packet/ipv4_address.ts";
 import { formatPrefix, isHostOf, isUnicast, masked, readAddress, readPrefixOrAddress } from "./addresses.ts";
 import type { InterfaceBuilder } from "./build_interfaces.ts";
 import { formatPath, type Path, quote, type Report } from "./errors.ts";
@@ -36,10 +31,16 @@ export function buildConntrack(configuration: Configuration): ConntrackPlan {
   };
 }
 
+interface SourceParts {
+  out: number;
+  rule: Rule;
+  options: { ports?: Range; randomFully?: true };
+}
+
 interface Place {
   protocols: readonly number[];
   interface: number;
-  ports: PortSpan;
+  ports: Range;
   path: Path;
 }
 
@@ -55,32 +56,46 @@ export class NatBuilder {
     this.report = report;
   }
 
-  /** The rules of `snat`, then those of `masquerade`. */
-  sourceNat(configuration: Configuration): SourceNatPlan[] {
+  /** Rules of POSTROUTING: those of `snat`, then those of `masquerade`. */
+  sourceRules(configuration: Configuration): Rule[] {
     const { snat = [], masquerade = [] } = configuration.nat ?? {};
     const pools = snat.map((rule, index) => this.pool(rule, ["nat", "snat", index]));
-    const own = masquerade.map((rule, index) => this.source(rule, ["nat", "masquerade", index]));
+    const own = masquerade.map((rule, index) => this.masquerade(rule, ["nat", "masquerade", index]));
     return [...pools, ...own].filter((rule) => rule !== undefined);
   }
 
-  publish(configuration: Configuration): PublishPlan[] {
+  /** Rules of PREROUTING. */
+  destinationRules(configuration: Configuration): Rule[] {
     return (configuration.nat?.publish ?? []).flatMap((rule, index) => this.port(rule, ["nat", "publish", index]));
   }
 
-  private source(rule: MasqueradeConfiguration | SourceNatConfiguration, path: Path): SourceNatPlan | undefined {
+  private masquerade(rule: MasqueradeConfiguration, path: Path): Rule | undefined {
+    const source = this.source(rule, path);
+    if (source === undefined) return undefined;
+    return { ...source.rule, target: { kind: "MASQUERADE", ...source.options } };
+  }
+
+  private source(rule: MasqueradeConfiguration | SourceNatConfiguration, path: Path): SourceParts | undefined {
     const from = readPrefixOrAddress(rule.from, [...path, "from"], this.report);
     const out = this.uplink(rule.out, [...path, "out"]);
     const ports = rule.ports === undefined ? undefined : this.span(rule.ports, [...path, "ports"]);
     if (from === undefined || out === undefined || (rule.ports !== undefined && ports === undefined)) return undefined;
-    return { from, out, ...(ports === undefined ? {} : { ports }), ...(rule.fullyRandom ? { fullyRandom: true } : {}) };
+    return {
+      out,
+      rule: { source: { is: [rangeOf(from)] }, out: { is: [rule.out] }, matches: [] },
+      options: {
+        ...(ports === undefined ? {} : { ports }),
+        ...(rule.fullyRandom === true ? { randomFully: true } : {}),
+      },
+    };
   }
 
-  private pool(rule: SourceNatConfiguration, path: Path): SourceNatPlan | undefined {
-    const built = this.source(rule, path);
+  private pool(rule: SourceNatConfiguration, path: Path): Rule | undefined {
+    const source = this.source(rule, path);
     const to = this.range(rule.to, [...path, "to"]);
-    if (to === undefined || built === undefined) return undefined;
-    if (!this.isFree(to, built.out, [...path, "to"])) return undefined;
-    return { ...built, to };
+    if (to === undefined || source === undefined) return undefined;
+    if (!this.isFree(to, source.out, [...path, "to"])) return undefined;
+    return { ...source.rule, target: { kind: "SNAT", addresses: to, ...source.options } };
   }
 
   private range(text: string, path: Path): { first: number; last: number } | undefined {
@@ -138,14 +153,28 @@ export class NatBuilder {
     return found === undefined;
   }
 
-  private port(rule: PublishConfiguration, path: Path): PublishPlan[] {
+  private port(rule: PublishConfiguration, path: Path): Rule[] {
     const owner = this.uplink(rule.on, [...path, "on"]);
     const ports = this.span(rule.port, [...path, "port"]);
     const target = ports === undefined ? undefined : this.target(rule.to, ports, [...path, "to"]);
     if (owner === undefined || ports === undefined || target === undefined) return [];
     const protocols: readonly number[] = PROTOCOLS[rule.proto];
     if (!this.isFirst({ protocols, interface: owner, ports, path: [...path, "port"] })) return [];
-    return protocols.map((protocol) => ({ protocol, interface: owner, ports, ...target }));
+    const address = this.interfaces.connected.find((each) => each.interface === owner)?.address ?? 0;
+    const { to, toPort } = target;
+    const last = ports.last - ports.first;
+    return protocols.map((protocol) => ({
+      destination: { is: [{ first: address, last: address }] },
+      protocol: { is: protocol },
+      matches: [{ kind: protocol === Protocol.TCP ? "tcp" : "udp", destinationPort: { is: ports } } satisfies Match],
+      target: {
+        kind: "DNAT",
+        addresses: { first: to, last: to },
+        ...(toPort === undefined ? {} : { ports: { first: toPort, last: toPort + last } }),
+        ...(toPort === undefined || last === 0 ? {} : { base: ports.first }),
+        publishes: rule.on,
+      },
+    }));
   }
 
   private isFirst(place: Place): boolean {
@@ -161,7 +190,7 @@ export class NatBuilder {
     return other === undefined;
   }
 
-  private target(text: string, ports: PortSpan, path: Path): { to: number; toPort?: number } | undefined {
+  private target(text: string, ports: Range, path: Path): { to: number; toPort?: number } | undefined {
     const [addressText, portText, ...rest] = text.split(":");
     if (rest.length > 0 || portText === "") {
       this.report(path, `expected an IPv4 address with a port, like 10.55.66.3:80, not ${quote(text)}`);
@@ -204,7 +233,7 @@ export class NatBuilder {
     return undefined;
   }
 
-  private span(value: number | string, path: Path): PortSpan | undefined {
+  private span(value: number | string, path: Path): Range | undefined {
     const [first, last = first] = String(value).split("-").map(Number);
     if (!PORT_OR_RANGE.test(String(value))) this.report(path, `expected a port or a range, not ${quote(value)}`);
     else if (first < 1 || last < 1 || first > HIGHEST_PORT || last > HIGHEST_PORT)

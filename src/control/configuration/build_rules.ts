@@ -1,6 +1,8 @@
 /** Rules of the configuration to rules of the filter. */
-import { Action, type Chain, type PortRange, type Prefix, RejectWith, type Rule, StateBit } from "../../filter/rule.ts";
+import type { Match, Range, RejectAnswer, Rule, Target, Wish } from "../../filter/rule_set.ts";
+import { RuleState } from "../../filter/rule_set.ts";
 import { Protocol } from "../../packet/ipv4.ts";
+import { rangeOf } from "../../packet/ipv4_address.ts";
 import { readPrefixOrAddress } from "./addresses.ts";
 import { type Path, quote, type Report } from "./errors.ts";
 import { findNamed, type Named, type Names } from "./names.ts";
@@ -12,159 +14,153 @@ import {
   type STATE_NAMES,
 } from "./schema_rules.ts";
 
-const ACTIONS = { accept: Action.ACCEPT, drop: Action.DROP, reject: Action.REJECT } as const;
 const PROTOCOLS = { tcp: Protocol.TCP, udp: Protocol.UDP, icmp: Protocol.ICMP } as const;
 
 const STATES: Record<(typeof STATE_NAMES)[number], number> = {
-  new: StateBit.NEW,
-  established: StateBit.ESTABLISHED,
-  related: StateBit.RELATED,
-  invalid: StateBit.INVALID,
+  new: RuleState.NEW,
+  established: RuleState.ESTABLISHED,
+  related: RuleState.RELATED,
+  invalid: RuleState.INVALID,
 };
 
-const REJECTS: Record<(typeof REJECT_NAMES)[number], RejectWith> = {
-  "icmp-net-unreachable": RejectWith.NET_UNREACHABLE,
-  "icmp-host-unreachable": RejectWith.HOST_UNREACHABLE,
-  "icmp-proto-unreachable": RejectWith.PROTOCOL_UNREACHABLE,
-  "icmp-port-unreachable": RejectWith.PORT_UNREACHABLE,
-  "icmp-net-prohibited": RejectWith.NET_PROHIBITED,
-  "icmp-host-prohibited": RejectWith.HOST_PROHIBITED,
-  "icmp-admin-prohibited": RejectWith.ADMIN_PROHIBITED,
-  "tcp-reset": RejectWith.TCP_RESET,
+const REJECTS: Record<(typeof REJECT_NAMES)[number], RejectAnswer> = {
+  "icmp-net-unreachable": 0,
+  "icmp-host-unreachable": 1,
+  "icmp-proto-unreachable": 2,
+  "icmp-port-unreachable": 3,
+  "icmp-net-prohibited": 9,
+  "icmp-host-prohibited": 10,
+  "icmp-admin-prohibited": 13,
+  "tcp-reset": "tcp-reset",
 };
-
-/** What the names of a rule stand for. */
-export interface RuleIndexes {
-  names: Names;
-  /** Of networks and uplinks. */
-  interfaces: ReadonlyMap<string, number>;
-  /** Of networks and uplinks all their ports, of a port itself. */
-  ports: ReadonlyMap<string, readonly number[]>;
-}
-
-export function buildChain(chain: ChainConfiguration, path: Path, indexes: RuleIndexes, report: Report): Chain {
-  const rules = (chain.rules ?? []).map((rule, index) => {
-    return new RuleBuilder([...path, "rules", index], indexes, report).build(rule, path.at(-1) as ChainName);
-  });
-  return { policy: ACTIONS[chain.policy ?? "accept"], rules };
-}
 
 type ChainName = "forward" | "input" | "bridge";
 
+/** The rules of a chain of the configuration. */
+export function buildRules(name: ChainName, { rules = [] }: ChainConfiguration, names: Names, report: Report): Rule[] {
+  return rules.map((rule, index) => {
+    return new RuleBuilder(["filter", name, "rules", index], names, report).build(rule, name);
+  });
+}
+
 class RuleBuilder {
   private readonly path: Path;
-  private readonly indexes: RuleIndexes;
+  private readonly names: Names;
   private readonly report: Report;
 
-  constructor(path: Path, indexes: RuleIndexes, report: Report) {
+  constructor(path: Path, names: Names, report: Report) {
     this.path = path;
-    this.indexes = indexes;
+    this.names = names;
     this.report = report;
   }
 
   build(rule: RuleConfiguration, chain: ChainName): Rule {
-    const built: Rule = { action: ACTIONS[rule.action] };
-    if (rule.name !== undefined) built.name = rule.name;
-    if (rule.in !== undefined) this.addIngress(built, rule.in);
-    if (rule.out !== undefined) this.addEgress(built, rule.out, chain);
-    if (rule.from !== undefined) built.sources = this.prefixes(rule.from, "from");
-    if (rule.to !== undefined) built.destinations = this.prefixes(rule.to, "to");
     const protocol = typeof rule.proto === "string" ? PROTOCOLS[rule.proto] : rule.proto;
-    if (protocol !== undefined) built.protocol = protocol;
-    if (rule.sport !== undefined) built.sourcePorts = this.ports(rule.sport, "sport", protocol);
-    if (rule.dport !== undefined) built.destinationPorts = this.ports(rule.dport, "dport", protocol);
-    if (rule.icmpType !== undefined) built.icmpTypes = this.icmpTypes(rule.icmpType, protocol);
-    if (rule.state !== undefined) built.states = listOf(rule.state).reduce((bits, state) => bits | STATES[state], 0);
-    this.addReject(built, rule);
+    const built: Rule = { matches: this.matches(rule, protocol), target: this.target(rule, protocol) };
+    if (rule.name !== undefined) built.name = rule.name;
+    if (rule.in !== undefined) built.in = wish(this.ingress(rule.in));
+    if (rule.out !== undefined) built.out = wish(this.egress(rule.out, chain));
+    if (rule.from !== undefined) built.source = wish(this.prefixes(rule.from, "from"));
+    if (rule.to !== undefined) built.destination = wish(this.prefixes(rule.to, "to"));
+    if (protocol !== undefined) built.protocol = wish(protocol);
     return built;
   }
 
-  private addIngress(built: Rule, names: string | string[]): void {
-    const found = this.find(names, "in").filter((named) => named !== undefined);
-    if (found.every(({ kind }) => kind !== "port")) {
-      built.inInterfaces = found.map(({ name }) => this.indexes.interfaces.get(name) as number);
-    } else {
-      // In a rule, interfaces and ports both have to match. Interfaces beside ports stand for all their ports.
-      built.inPorts = found.flatMap(({ name }) => this.indexes.ports.get(name) ?? []);
-    }
+  private ingress(names: string | string[]): string[] {
+    return this.find(names, "in").flatMap((named) => (named === undefined ? [] : [named.name]));
   }
 
-  private addEgress(built: Rule, names: string | string[], chain: ChainName): void {
-    if (chain === "bridge") {
-      this.addBridgeEgress(built, names);
-      return;
-    }
+  private egress(names: string | string[], chain: ChainName): string[] {
     if (chain === "input") {
       this.fail(["out"], 'packets for the router itself do not leave: "out" is for forward rules', "key");
-      return;
+      return [];
     }
-    built.outInterfaces = [];
-    for (const [index, named] of this.find(names, "out").entries()) {
-      if (named === undefined) continue;
-      if (named.kind === "port") {
+    return this.find(names, "out").flatMap((named, index) => {
+      if (named === undefined) return [];
+      if (named.kind === "port" && chain !== "bridge") {
         // By which port of a network a routed packet leaves is known only after the rules.
         const instead = `name its network ${quote(named.network)}, and its address in "to"`;
         this.fail(stepTo("out", names, index), `${quote(named.name)} is a port of a network: ${instead}`);
-      } else {
-        built.outInterfaces.push(this.indexes.interfaces.get(named.name) as number);
+        return [];
       }
-    }
+      return [named.name];
+    });
   }
 
-  /** By which port a frame leaves is known where it is switched, unless it is flooded. */
-  private addBridgeEgress(built: Rule, names: string | string[]): void {
-    const found = this.find(names, "out").filter((named) => named !== undefined);
-    if (found.every(({ kind }) => kind !== "port")) {
-      built.outInterfaces = found.map(({ name }) => this.indexes.interfaces.get(name) as number);
-    } else {
-      built.outPorts = found.flatMap(({ name }) => this.indexes.ports.get(name) ?? []);
+  /** In the order in which iptables takes them. */
+  private matches(rule: RuleConfiguration, protocol: number | undefined): Match[] {
+    const matches: Match[] = [];
+    const sport = rule.sport === undefined ? undefined : this.ports(rule.sport, "sport", protocol);
+    const dport = rule.dport === undefined ? undefined : this.ports(rule.dport, "dport", protocol);
+    const single = {
+      ...(sport?.length === 1 ? { sourcePort: wish(sport[0]) } : {}),
+      ...(dport?.length === 1 ? { destinationPort: wish(dport[0]) } : {}),
+    };
+    if (Object.keys(single).length > 0) matches.push({ kind: protocol === Protocol.UDP ? "udp" : "tcp", ...single });
+    if (sport !== undefined && sport.length > 1)
+      matches.push({ kind: "multiport", side: "source", ports: wish(sport) });
+    if (dport !== undefined && dport.length > 1)
+      matches.push({ kind: "multiport", side: "destination", ports: wish(dport) });
+    if (rule.icmpType !== undefined)
+      matches.push({ kind: "icmp", types: wish(this.icmpTypes(rule.icmpType, protocol)) });
+    if (rule.state !== undefined) {
+      const states = listOf(rule.state).reduce((bits, state) => bits | STATES[state], 0);
+      matches.push({ kind: "conntrack", states: wish(states) });
     }
+    return matches;
   }
 
   private find(names: string | string[], key: string): (Named | undefined)[] {
     return listOf(names).map((name, index) => {
-      return findNamed(this.indexes.names, name, [...this.path, ...stepTo(key, names, index)], this.report);
+      return findNamed(this.names, name, [...this.path, ...stepTo(key, names, index)], this.report);
     });
   }
 
-  private prefixes(texts: string | string[], key: string): Prefix[] {
+  private prefixes(texts: string | string[], key: string): Range[] {
     const read = listOf(texts).map((text, index) => {
       return readPrefixOrAddress(text, [...this.path, ...stepTo(key, texts, index)], this.report);
     });
-    return read.filter((prefix) => prefix !== undefined);
+    return read.flatMap((prefix) => (prefix === undefined ? [] : [rangeOf(prefix)]));
   }
 
-  private ports(value: string | number | (string | number)[], key: string, protocol: number | undefined): PortRange[] {
+  private ports(value: string | number | (string | number)[], key: string, protocol: number | undefined): Range[] {
     if (protocol !== Protocol.TCP && protocol !== Protocol.UDP) {
       this.fail([key], `${quote(key)} needs "proto: tcp" or "proto: udp"`, "key");
     }
     return listOf(value).map((entry, index) => {
-      const [low, high = low] = String(entry).split("-").map(Number);
+      const [first, last = first] = String(entry).split("-").map(Number);
       const path = stepTo(key, value, index);
-      if (high > 65_535 || low > 65_535) this.fail(path, `${quote(entry)} has a port above 65535`);
-      else if (low > high) this.fail(path, `${quote(entry)} ends before it begins; did you mean "${high}-${low}"?`);
-      return { low, high };
+      if (last > 65_535 || first > 65_535) this.fail(path, `${quote(entry)} has a port above 65535`);
+      else if (first > last) this.fail(path, `${quote(entry)} ends before it begins; did you mean "${last}-${first}"?`);
+      return { first, last };
     });
   }
 
-  private icmpTypes(value: NonNullable<RuleConfiguration["icmpType"]>, protocol: number | undefined): PortRange[] {
+  private icmpTypes(
+    value: NonNullable<RuleConfiguration["icmpType"]>,
+    protocol: number | undefined,
+  ): { type: number; codes: Range }[] {
     if (protocol !== Protocol.ICMP) this.fail(["icmpType"], '"icmpType" needs "proto: icmp"', "key");
     return listOf(value).map((entry) => {
       const type = typeof entry === "string" ? ICMP_TYPES[entry] : entry;
-      return { low: type, high: type };
+      return { type, codes: { first: 0, last: 255 } };
     });
   }
 
-  private addReject(built: Rule, rule: RuleConfiguration): void {
-    if (rule.action === "reject") built.rejectWith = REJECTS[rule.with ?? "icmp-port-unreachable"];
-    else if (rule.with !== undefined) this.fail(["with"], '"with" needs "action: reject"', "key");
-    if (rule.with === "tcp-reset" && built.protocol !== Protocol.TCP)
-      this.fail(["with"], 'tcp-reset needs "proto: tcp"');
+  private target(rule: RuleConfiguration, protocol: number | undefined): Target {
+    if (rule.with === "tcp-reset" && protocol !== Protocol.TCP) this.fail(["with"], 'tcp-reset needs "proto: tcp"');
+    if (rule.action === "reject") return { kind: "REJECT", answer: REJECTS[rule.with ?? "icmp-port-unreachable"] };
+    if (rule.with !== undefined) this.fail(["with"], '"with" needs "action: reject"', "key");
+    return { kind: rule.action === "accept" ? "ACCEPT" : "DROP" };
   }
 
   private fail(inside: Path, message: string, side: "key" | "value" = "value"): void {
     this.report([...this.path, ...inside], message, side);
   }
+}
+
+function wish<T>(is: T): Wish<T> {
+  return { is };
 }
 
 function listOf<T>(value: T | T[]): T[] {

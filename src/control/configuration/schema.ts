@@ -204,7 +204,7 @@ export const ConfigurationSchema = Type.Object(
           flows: limit("flows", 16_777_216, "Connections; both directions are one."),
           macs: limit("macs", 1_048_576, "Stations of all networks together."),
           flowsPerHost,
-          neighbours: limit("neighbours", 65_536, "Next hops whose hardware address is known or asked for."),
+          neighbours: limit("neighbours", 65_535, "Next hops whose hardware address is known or asked for."),
         },
         { ...CLOSED, title: "a map", description: "Sizes of the tables. They hold for the life of a router." },
       ),

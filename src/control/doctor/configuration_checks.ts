@@ -1,5 +1,5 @@
 /** Whether a configuration and a machine fit: what `tapir doctor -f` looks at beside the machine itself. */
-import type { Prefix } from "../../filter/rule.ts";
+import type { Prefix } from "../../packet/ipv4_address.ts";
 import { contains, formatAddress } from "../../packet/ipv4_address.ts";
 import { counted, type Finding, missing, ok, problem, warning } from "./finding.ts";
 import { OWN_DESCRIPTORS } from "./machine.ts";

@@ -2,8 +2,8 @@
 import { existsSync, readFileSync } from "node:fs";
 import { freemem } from "node:os";
 import { FlowTable } from "../../conntrack/flow_table.ts";
-import type { Prefix } from "../../filter/rule.ts";
 import { native } from "../../io/native.ts";
+import type { Prefix } from "../../packet/ipv4_address.ts";
 import { prefixMask } from "../../packet/ipv4_address.ts";
 import { readPrefixOrAddress } from "../configuration/addresses.ts";
 import type { DevicePlan, ResolvedPlan } from "../configuration/configuration.ts";
