@@ -74,6 +74,9 @@ const PACKAGES: Record<string, string> = {
   iperf3: "iperf3",
   traceroute: "traceroute",
   python3: "python3",
+  sysctl: "procps",
+  script: "bsdutils",
+  nsenter: "util-linux",
   setpriv: "util-linux",
   unshare: "util-linux",
 };
