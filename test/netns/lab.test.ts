@@ -52,7 +52,7 @@ async function world(tunMode?: string): Promise<World> {
 
 const LAB = [NODE, TAPIR, "lab"];
 
-const STEPS = ["1", "2", "3", "4", "5", "6", "7", "9"];
+const STEPS = ["1", "2", "3", "4", "5", "6", "7", "8", "9"];
 
 function expectEveryStepOk(result: Result): void {
   expect(result.stdout, result.stderr).not.toContain("FAILED");

@@ -9,6 +9,7 @@ import {
   MASQUERADED,
   OPEN_WITHOUT_NAT,
   PAIRS_ACCEPTED,
+  PUBLISHED,
 } from "../../src/cli/lab/configuration.ts";
 import { checkTun, isPrivileged, missingCommands } from "../../src/cli/lab/needs.ts";
 import { UPLINK } from "../../src/cli/lab/places.ts";
@@ -73,13 +74,15 @@ describe("the lab's configurations", () => {
         policy,
         rules?.length ?? 0,
         filter?.input?.policy,
+        nat?.publish?.length ?? 0,
       ];
     };
-    expect(read(OPEN_WITHOUT_NAT)).toEqual([false, 0, "accept", 0, "accept"]);
-    expect(read(MASQUERADED)).toEqual([true, 1, "accept", 0, "accept"]);
-    expect(read(CLOSED)).toEqual([true, 1, "drop", 0, "accept"]);
-    expect(read(PAIRS_ACCEPTED)).toEqual([true, 1, "drop", 2, "accept"]);
-    expect(read(GATEWAY_CLOSED)).toEqual([true, 1, "drop", 2, "drop"]);
+    expect(read(OPEN_WITHOUT_NAT)).toEqual([false, 0, "accept", 0, "accept", 0]);
+    expect(read(MASQUERADED)).toEqual([true, 1, "accept", 0, "accept", 0]);
+    expect(read(CLOSED)).toEqual([true, 1, "drop", 0, "accept", 0]);
+    expect(read(PAIRS_ACCEPTED)).toEqual([true, 1, "drop", 2, "accept", 0]);
+    expect(read(GATEWAY_CLOSED)).toEqual([true, 1, "drop", 2, "drop", 0]);
+    expect(read(PUBLISHED)).toEqual([true, 1, "drop", 0, "accept", 1]);
   });
 });
 

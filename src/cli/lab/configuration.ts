@@ -10,6 +10,8 @@ export interface LabSettings {
   /** FORWARD rules that accept by pair of interfaces, one for each direction. */
   acceptPairs: boolean;
   input: "accept" | "drop";
+  /** Port 8080 of the uplink's address stands for port 80 of c2. */
+  publish: boolean;
 }
 
 export const OPEN_WITHOUT_NAT: LabSettings = {
@@ -18,11 +20,14 @@ export const OPEN_WITHOUT_NAT: LabSettings = {
   forward: "accept",
   acceptPairs: false,
   input: "accept",
+  publish: false,
 };
 export const MASQUERADED: LabSettings = { ...OPEN_WITHOUT_NAT, defaultRoute: true, masquerade: true };
 export const CLOSED: LabSettings = { ...MASQUERADED, forward: "drop" };
 export const PAIRS_ACCEPTED: LabSettings = { ...CLOSED, acceptPairs: true };
 export const GATEWAY_CLOSED: LabSettings = { ...PAIRS_ACCEPTED, input: "drop" };
+/** FORWARD is closed but for what the published port is for. */
+export const PUBLISHED: LabSettings = { ...CLOSED, publish: true };
 
 /** The lines under `nat:` and `filter:`, which are what the steps are about. */
 export function policyLines(settings: LabSettings): string[] {
@@ -30,10 +35,12 @@ export function policyLines(settings: LabSettings): string[] {
   const pairs = settings.acceptPairs
     ? ["      - { in: lab, out: wan, action: accept }", "      - { in: wan, out: lab, action: accept }"]
     : [];
+  const published = settings.publish ? [`    - { proto: tcp, on: wan, port: 8080, to: "${Address.C2}:80" }`] : [];
   return [
     "nat:",
     `  masquerade:${masquerade.length === 0 ? " []" : ""}`,
     ...masquerade,
+    ...(published.length === 0 ? [] : ["  publish:", ...published]),
     "filter:",
     "  forward:",
     `    policy: ${settings.forward}`,

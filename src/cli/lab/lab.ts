@@ -16,6 +16,7 @@ import { exitOf, Processes } from "./processes.ts";
 import { Report } from "./report.ts";
 import { RouterProcess } from "./router_process.ts";
 import type { Lab, Step } from "./step.ts";
+import { publish } from "./step_publish.ts";
 import { conntrack, eachHop, masquerade } from "./steps_nat.ts";
 import { forwardAccept, forwardDrop } from "./steps_policy.ts";
 import { bridge, defaultRoute, withoutNat } from "./steps_reach.ts";
@@ -31,6 +32,7 @@ const STEPS: readonly Step[] = [
   conntrack,
   forwardDrop,
   forwardAccept,
+  publish,
   eachHop,
   transfer,
 ];

@@ -98,3 +98,15 @@ export function exitOf(child: ChildProcess): Promise<number | null> {
     child.once("close", (status) => resolve(status));
   });
 }
+
+/** Resolves when a server has printed that it listens; `name` is what it is called where it ends instead. */
+export function untilListening(server: ChildProcess, name: string): Promise<void> {
+  return new Promise((resolve, reject) => {
+    let complaint = "";
+    server.stderr?.setEncoding("utf8").on("data", (text: string) => {
+      complaint += text;
+    });
+    server.stdout?.once("data", () => resolve());
+    server.once("close", () => reject(new TapirError(`${name} ended: ${complaint.trim()}`)));
+  });
+}

@@ -84,15 +84,15 @@ export class Report {
   }
 
   /** The packets seen at a place, each on two lines as tcpdump -v prints them. */
-  seen(place: Place, packets: readonly SeenPacket[]): void {
+  seen(place: Place, packets: readonly SeenPacket[], most = SHOWN_PACKETS): void {
     this.line(`  ${this.paint("dim", `seen ${place.label}:`)}`);
     if (packets.length === 0) this.line("    nothing");
-    for (const { line } of packets.slice(0, SHOWN_PACKETS)) {
+    for (const { line } of packets.slice(0, most)) {
       const [header, ...rest] = line.split(/(?<=^IP \(.*\)) (?=\d)/);
       this.line(`    ${header}`);
-      for (const more of rest) this.line(`        ${more}`);
+      for (const more of rest.flatMap((text) => fold(text, WIDTH - 8))) this.line(`        ${more}`);
     }
-    if (packets.length > SHOWN_PACKETS) this.line(`    and ${packets.length - SHOWN_PACKETS} more`);
+    if (packets.length > most) this.line(`    and ${packets.length - most} more`);
   }
 
   /** Whether what the step claims is what was seen; `reason` is printed where it is not. */

@@ -56,11 +56,12 @@ export async function askAndLook(
   return { ...result, at };
 }
 
-/** Runs `body` while captures run at the places, and prints what was seen there. */
+/** Runs `body` while captures run at the places, and prints what was seen there, at most `most` packets each. */
 export async function look<T>(
   lab: Lab,
   places: readonly Place[],
   body: () => Promise<T>,
+  most?: number,
 ): Promise<{ result: T; at: (place: Place) => SeenPacket[] }> {
   const capture = new Capture(places);
   let sight: Sight;
@@ -71,7 +72,7 @@ export async function look<T>(
   } finally {
     capture.close();
   }
-  for (const [place, packets] of sight) lab.report.seen(place, packets);
+  for (const [place, packets] of sight) lab.report.seen(place, packets, most);
   return { result, at: (place) => sight.get(place) ?? [] };
 }
 

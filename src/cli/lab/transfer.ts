@@ -1,8 +1,7 @@
 /** A TCP transfer from c1 to the outside host and one back, with their rates and the hashes of both ends. */
-import type { ChildProcess } from "node:child_process";
 import { fileURLToPath } from "node:url";
-import { TapirError } from "../../control/errors.ts";
 import { Address, Netns } from "./places.ts";
+import { untilListening } from "./processes.ts";
 import type { Lab, Step } from "./step.ts";
 
 const PEER = fileURLToPath(new URL("./transfer_peer.js", import.meta.url));
@@ -22,7 +21,7 @@ export const transfer: Step = {
   async run(lab) {
     const server = lab.processes.start(Netns.WAN, process.execPath, [PEER, "serve", Address.OUTSIDE, PORT]);
     try {
-      await listening(server);
+      await untilListening(server, "the transfer's server");
       lab.report.line();
       for (const [direction, words] of DIRECTIONS) await transferOnce(lab, direction, words);
     } finally {
@@ -47,15 +46,4 @@ async function transferOnce(lab: Lab, direction: "send" | "receive", words: stri
   const amount = `${(bytes / 1e6).toFixed(0)} MB in ${seconds.toFixed(2)} s`;
   const rate = ((bytes * 8) / seconds / 1e9).toFixed(2);
   lab.report.verdict(`${words}: ${amount}, ${rate} Gbit/s, same SHA-256`, isIntact, "the hashes differ");
-}
-
-function listening(server: ChildProcess): Promise<void> {
-  return new Promise((resolve, reject) => {
-    let complaint = "";
-    server.stderr?.setEncoding("utf8").on("data", (text: string) => {
-      complaint += text;
-    });
-    server.stdout?.once("data", () => resolve());
-    server.once("close", () => reject(new TapirError(`the transfer's server ended: ${complaint.trim()}`)));
-  });
 }
