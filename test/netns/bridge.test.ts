@@ -1,4 +1,5 @@
 /** Containers of one network on real devices: the bridge chain, isolation, and frames that claim to be another's. */
+import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { packageRoot } from "../../src/io/package_root.ts";
@@ -155,14 +156,22 @@ except ConnectionRefusedError:
 
 describe.skipIf(!canRun)("isolation on real devices", () => {
   it("keeps containers of a network apart, but for the one that is not isolated", async () => {
-    const { c1, c2, c3 } = await lan("    isolation: ports\n", "", { c3: "isolated: false" });
+    const { c1, c2, c3, router } = await lan("    isolation: ports\n", "", { c3: "isolated: false" });
     expect(ping(c1, ADDRESS.c2)).toBe(false);
     expect(ping(c2, ADDRESS.c1)).toBe(false);
     expect([ping(c1, ADDRESS.c3), ping(c3, ADDRESS.c2), ping(c1, "10.55.66.1")]).toEqual([true, true, true]);
+    // Nor does one that is attached later reach them, unless a reload lets it.
+    const late = namespace("d");
+    router.mustTapir("attach", "lab", "--netns", late, "--address", "10.55.66.5");
+    expect([ping(late, ADDRESS.c1), ping(late, ADDRESS.c3)]).toEqual([false, true]);
     // Nor by way of the gateway.
     must(c1, "ip", ["route", "add", `${ADDRESS.c2}/32`, "via", "10.55.66.1"]);
     must(c2, "ip", ["route", "add", `${ADDRESS.c1}/32`, "via", "10.55.66.1"]);
     expect(ping(c1, ADDRESS.c2)).toBe(false);
+    router.writeConfig(readFileSync(router.configFile, "utf8").replace("isolation: ports", "isolation: network"));
+    router.child.kill("SIGHUP");
+    await router.until(/has been read again/);
+    expect([ping(c1, ADDRESS.c2), ping(c2, ADDRESS.c1)]).toEqual([true, true]);
   });
 });
 
