@@ -183,7 +183,7 @@ describe("the shape", () => {
       [
         "f:6:18: limits.flows: expected an integer from 1 to 16777216, not 0",
         "f:6:27: limits.macs: expected an integer from 1 to 1048576, not 1000000000",
-        'f:6:44: limits.neighbours: expected an integer from 1 to 65536, not "many"',
+        'f:6:44: limits.neighbours: expected an integer from 1 to 65535, not "many"',
       ],
     ],
     [
