@@ -42,18 +42,28 @@ async function answerOf<T>(socket: string, response: IncomingMessage): Promise<T
   }
 }
 
+interface ErrorAnswer {
+  error?: string;
+  exitCode?: ExitCode;
+}
+
+/** What the router says is wrong, with the exit code that belongs to it. */
+function refusal({ error, exitCode }: ErrorAnswer, { statusCode }: IncomingMessage): TapirError {
+  return new TapirError(error ?? `the router said ${statusCode}`, exitCode);
+}
+
 /** The answer as data; throws what the router says is wrong. */
 export async function ask<T>(socket: string, method: string, path: string, body?: object): Promise<T> {
   const response = await send(socket, method, path, body);
-  const answer = await answerOf<T & { error?: string }>(socket, response);
-  if (response.statusCode !== 200) throw new TapirError(answer.error ?? `the router said ${response.statusCode}`);
+  const answer = await answerOf<T & ErrorAnswer>(socket, response);
+  if (response.statusCode !== 200) throw refusal(answer, response);
   return answer;
 }
 
 /** The elements of an array that the router sends one a line, as they come. */
 export async function* askEach<T>(socket: string, path: string, method = "GET"): AsyncGenerator<T> {
   const response = await send(socket, method, path);
-  if (response.statusCode !== 200) throw new TapirError((await answerOf<{ error: string }>(socket, response)).error);
+  if (response.statusCode !== 200) throw refusal(await answerOf<ErrorAnswer>(socket, response), response);
   for await (const line of createInterface({ input: response })) {
     const text = line.replace(/,$/, "");
     if (text.startsWith("{")) yield JSON.parse(text) as T;
@@ -64,7 +74,7 @@ export async function* askEach<T>(socket: string, path: string, method = "GET"):
 /** What the router tells, a line each, for as long as it runs; throws when it ends. */
 export async function* askEvents<T>(socket: string, path: string): AsyncGenerator<T> {
   const response = await send(socket, "GET", path);
-  if (response.statusCode !== 200) throw new TapirError((await answerOf<{ error: string }>(socket, response)).error);
+  if (response.statusCode !== 200) throw refusal(await answerOf<ErrorAnswer>(socket, response), response);
   // Nothing may happen for a long time.
   response.socket.setTimeout(0);
   try {

@@ -1,11 +1,9 @@
 #!/usr/bin/env node
 /** The `tapir` command: reads its words, runs the command, turns errors into one line and an exit code. */
-import { readFileSync } from "node:fs";
-import { join } from "node:path";
 import { Argument, Command, CommanderError, InvalidArgumentError } from "commander";
 import type { Attached } from "../control/attach.ts";
 import { ExitCode, TapirError } from "../control/errors.ts";
-import { packageRoot } from "../io/package_root.ts";
+import { ownVersion } from "../io/package_root.ts";
 import { ask, socketPath } from "./client.ts";
 import { conntrack } from "./conntrack.ts";
 import { addConntrackOptions, readConntrackWish } from "./conntrack_options.ts";
@@ -27,10 +25,6 @@ interface AttachOptions extends CommonOptions {
 
 function print(line: string): void {
   process.stdout.write(`${line}\n`);
-}
-
-function version(): string {
-  return (JSON.parse(readFileSync(join(packageRoot(), "package.json"), "utf8")) as { version: string }).version;
 }
 
 function readPid(text: string): number {
@@ -153,7 +147,7 @@ Exit codes: 0 healthy, 1 problems found, 3 invalid configuration, 5 missing priv
     .action(async (options: CommonOptions & { file?: string; seconds: number }) => {
       const { diagnose, formatDiagnosis } = await import("./doctor.ts");
       const { json, ...wish } = options;
-      const diagnosis = await diagnose(wish, version());
+      const diagnosis = await diagnose(wish, ownVersion());
       print(json === true ? JSON.stringify(diagnosis, null, 2) : formatDiagnosis(diagnosis));
       process.exitCode = diagnosis.exitCode;
     });
@@ -162,7 +156,7 @@ Exit codes: 0 healthy, 1 problems found, 3 invalid configuration, 5 missing priv
 function createProgram(): Command {
   const program = new Command("tapir")
     .description("A userspace router for network namespaces and containers")
-    .version(version())
+    .version(ownVersion())
     .option("--socket <path>", "the router's socket, for the commands that talk to one")
     .enablePositionalOptions()
     .exitOverride()

@@ -1,22 +1,16 @@
 /**
- * The API: HTTP/JSON on the unix socket. Answers are JSON; errors are `{ "error": "…" }` with a fitting status.
- *
- *     GET    /v1/ports  fdb  neighbours  routes  rules  nat  drops  stats  invariants  health?seconds=N
- *     GET    /v1/flows (also: conntrack)  flows/count  flows/stats  flows/events   DELETE /v1/flows   and what they take: `flow_api.ts`
- *     POST   /v1/ports          attach a container: { network, netns | pid, name?, ifname?, address?, defaultRoute? }
- *     DELETE /v1/ports/NAME     detach it
+ * The API's server: HTTP/JSON on the unix socket. What it serves is the list of routes (`api_routes.ts`); errors are
+ * `{ "error": "…" }` with a fitting status.
  */
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
-import type { RulesResult, StatsResult } from "../dataplane/messages.ts";
-import { type AttachRequest, attach, detach } from "./attach.ts";
+import { Ajv, type ValidateFunction } from "ajv";
+import type { ApiRoute, JsonRoute } from "./api_route.ts";
+import { ROUTES } from "./api_routes.ts";
 import { ExitCode, TapirError, UnknownNameError } from "./errors.ts";
-import { countFlows, flowStats, removeFlows, sendEvents, sendFlows } from "./flow_api.ts";
-import { healthOf } from "./health.ts";
 import type { RunningRouter } from "./router.ts";
-import { showFdb, showNat, showNeighbours, showRoutes, showRules } from "./show.ts";
 
-/** Longest request body in bytes. */
-const BODY_LIMIT = 64 * 1024;
+/** Longest request body in bytes, where a route says no other. */
+const BODY_LIMIT_BYTES = 64 * 1024;
 
 class HttpError extends Error {
   readonly status: number;
@@ -29,24 +23,6 @@ class HttpError extends Error {
   }
 }
 
-type Handler = (router: RunningRouter, request: IncomingMessage) => Promise<unknown>;
-
-const READERS: Record<string, Handler> = {
-  ports: (router) => router.ports(),
-  fdb: showFdb,
-  neighbours: showNeighbours,
-  routes: showRoutes,
-  rules: async (router) => showRules(router, (await router.show("rules")) as RulesResult),
-  nat: showNat,
-  drops: (router) => router.show("drops"),
-  invariants: (router) => router.show("invariants"),
-  health: async (router, request) => healthOf(router, request),
-  stats: async (router) => ((await router.show("stats")) as StatsResult).counters,
-  "flows/count": countFlows,
-  "flows/stats": flowStats,
-  "conntrack/count": countFlows,
-};
-
 export function createApi(router: RunningRouter): Server {
   const server = createServer((request, response) => {
     answer(router, request, response).catch((error: Error) => fail(response, error));
@@ -56,67 +32,94 @@ export function createApi(router: RunningRouter): Server {
 }
 
 async function answer(router: RunningRouter, request: IncomingMessage, response: ServerResponse): Promise<void> {
-  const pathname = pathOf(request);
-  const resource = /^\/v1\/(.+)$/.exec(pathname)?.[1];
-  if (resource === undefined) throw new HttpError(404, `no such path: ${pathname}`);
-  if (resource === "conntrack") {
-    allow(request, "GET");
-    return sendFlows(router, request, response);
-  }
-  if (resource === "flows") {
-    allow(request, "GET, DELETE");
-    return request.method === "GET" ? sendFlows(router, request, response) : removeFlows(router, request, response);
-  }
-  if (resource === "flows/events") {
-    allow(request, "GET");
-    return sendEvents(router, request, response);
-  }
-  send(response, 200, await handlerOf(resource, request)(router, request));
+  const { route, params } = routeOf(request);
+  if ("stream" in route) return route.stream(router, request, response);
+  const query = new URL(request.url ?? "/", "http://router").searchParams;
+  const body = route.body === undefined ? undefined : await readBody(request, route);
+  send(response, 200, await route.handle(router, { request, params, query, body }));
 }
 
-/** The path, decoded, without what follows a question mark. */
-function pathOf(request: IncomingMessage): string {
+/** Steps of each route's path, split once. */
+const PATTERNS = ROUTES.map((route) => ({ route, steps: route.path.slice(1).split("/") }));
+
+interface Found {
+  route: ApiRoute;
+  params: Record<string, string>;
+}
+
+function routeOf(request: IncomingMessage): Found {
+  const { path, steps } = stepsOf(request);
+  const methods: string[] = [];
+  for (const { route, steps: wanted } of PATTERNS) {
+    const params = match(wanted, steps);
+    if (params === undefined) continue;
+    if (route.method === request.method) return { route, params };
+    methods.push(route.method);
+  }
+  if (methods.length === 0) throw new HttpError(404, `no such path: ${path}`);
+  const allow = methods.join(", ");
+  throw new HttpError(405, `only ${allow} here`, { allow });
+}
+
+/** The path without what follows a question mark, and its steps, decoded. */
+function stepsOf(request: IncomingMessage): { path: string; steps: string[] } {
   const [path] = (request.url ?? "/").split("?", 1);
   try {
-    return decodeURIComponent(path);
+    return { path, steps: path.slice(1).split("/").map(decodeURIComponent) };
   } catch {
     throw new HttpError(400, `not a path: ${path}`);
   }
 }
 
-function handlerOf(resource: string, request: IncomingMessage): Handler {
-  const port = /^ports\/([^/]+)$/.exec(resource)?.[1];
-  if (port !== undefined) {
-    allow(request, "DELETE");
-    return (router) => detach(router, port);
+/** The values of a pattern's names; undefined for another path. */
+function match(pattern: readonly string[], steps: readonly string[]): Record<string, string> | undefined {
+  if (pattern.length !== steps.length) return undefined;
+  const params: Record<string, string> = {};
+  for (const [index, wanted] of pattern.entries()) {
+    if (wanted.startsWith("{")) {
+      if (steps[index] === "") return undefined;
+      params[wanted.slice(1, -1)] = steps[index];
+    } else if (wanted !== steps[index]) return undefined;
   }
-  if (resource === "ports" && request.method === "POST") {
-    return async (router) => attach(router, (await readBody(request)) as AttachRequest);
-  }
-  const reader = Object.hasOwn(READERS, resource) ? READERS[resource] : undefined;
-  if (reader === undefined) throw new HttpError(404, `no such path: /v1/${resource}`);
-  allow(request, resource === "ports" ? "GET, POST" : "GET");
-  return reader;
+  return params;
 }
 
-function allow(request: IncomingMessage, methods: string): void {
-  if (!methods.split(", ").includes(request.method ?? "")) {
-    throw new HttpError(405, `only ${methods} here`, { allow: methods });
+const ajv = new Ajv({ strict: false });
+const validators = new Map<ApiRoute, ValidateFunction>();
+
+async function readBody(request: IncomingMessage, route: JsonRoute): Promise<unknown> {
+  const [type] = (request.headers["content-type"] ?? "application/json").split(";", 1);
+  if (type.trim().toLowerCase() !== "application/json") {
+    throw new HttpError(415, "the request's body has to be application/json", { connection: "close" });
   }
+  const body = parseBody(await readBytes(request, route.bodyLimitBytes ?? BODY_LIMIT_BYTES));
+  let validate = validators.get(route);
+  if (validate === undefined) {
+    validate = ajv.compile(route.body as object);
+    validators.set(route, validate);
+  }
+  if (validate(body)) return body;
+  const [error] = validate.errors ?? [];
+  const place = error.instancePath.slice(1).replaceAll("/", ".");
+  throw new HttpError(400, `the request's body: ${place === "" ? "" : `${place} `}${error.message}`);
 }
 
-async function readBody(request: IncomingMessage): Promise<unknown> {
+async function readBytes(request: IncomingMessage, limitBytes: number): Promise<Buffer> {
   const chunks: Buffer[] = [];
   let length = 0;
   for await (const chunk of request as AsyncIterable<Buffer>) {
     length += chunk.length;
-    if (length > BODY_LIMIT) {
-      throw new HttpError(413, `a request has at most ${BODY_LIMIT} bytes`, { connection: "close" });
+    if (length > limitBytes) {
+      throw new HttpError(413, `a request has at most ${limitBytes} bytes`, { connection: "close" });
     }
     chunks.push(chunk);
   }
+  return Buffer.concat(chunks);
+}
+
+function parseBody(bytes: Buffer): unknown {
   try {
-    const body: unknown = JSON.parse(Buffer.concat(chunks).toString("utf8"));
+    const body: unknown = JSON.parse(bytes.toString("utf8"));
     if (typeof body === "object" && body !== null && !Array.isArray(body)) return body;
   } catch {
     // Said below.
@@ -135,7 +138,8 @@ function fail(response: ServerResponse, error: Error): void {
     return;
   }
   const headers = error instanceof HttpError ? error.headers : {};
-  send(response, statusOf(error), { error: error.message }, headers);
+  const exitCode = error instanceof TapirError ? { exitCode: error.exitCode } : {};
+  send(response, statusOf(error), { error: error.message, ...exitCode }, headers);
 }
 
 function statusOf(error: Error): number {

@@ -8,10 +8,13 @@
  *     GET    /v1/flows/events?kinds=NEW   newline-separated JSON as it happens: `EventView`, or { "lost": number }
  */
 import type { IncomingMessage, ServerResponse } from "node:http";
+import { type TSchema, Type } from "typebox";
 import { ANY_EVENT, FlowEvent } from "../conntrack/events.ts";
-import { FilterError, type FlowFilter, parseFilter } from "../conntrack/filter.ts";
+import { FILTER_NAMES, FilterError, type FlowFilter, parseFilter } from "../conntrack/filter.ts";
 import { type FlowView, viewEvent } from "../conntrack/format.ts";
 import type { DropRow, StatsResult } from "../dataplane/messages.ts";
+import { type ApiRoute, text } from "./api_route.ts";
+import { CountersSchema, FlowEventSchema, FlowSchema, LostSchema } from "./api_schemas.ts";
 import { ExitCode, TapirError } from "./errors.ts";
 import type { FlowListener } from "./flow_events.ts";
 import type { RunningRouter } from "./router.ts";
@@ -148,3 +151,59 @@ export async function sendEvents(
     await router.flowEvents.remove(listener).catch(() => {});
   }
 }
+
+const FILTER_QUERY: Record<string, TSchema> = Object.fromEntries(
+  FILTER_NAMES.map((name) => [name, text(`As conntrack(8)'s --${name}.`)]),
+);
+const COUNT = Type.Object({ count: Type.Integer({ minimum: 0 }) });
+
+const LIST: Omit<Extract<ApiRoute, { stream: unknown }>, "path"> = {
+  method: "GET",
+  summary: "The live flows of a filter.",
+  query: FILTER_QUERY,
+  answer: Type.Array(FlowSchema),
+  stream: sendFlows,
+};
+
+export const FLOW_ROUTES: readonly ApiRoute[] = [
+  { ...LIST, path: "/v1/flows" },
+  {
+    method: "DELETE",
+    path: "/v1/flows",
+    summary: "Ends the flows of a filter, and says which they were; with `quiet` only how many.",
+    query: { ...FILTER_QUERY, quiet: text("There, with any value: only how many.") },
+    answer: Type.Union([Type.Array(FlowSchema), Type.Object({ removed: Type.Integer({ minimum: 0 }) })]),
+    stream: removeFlows,
+  },
+  {
+    method: "GET",
+    path: "/v1/flows/count",
+    summary: "How many flows there are.",
+    answer: COUNT,
+    handle: countFlows,
+  },
+  {
+    method: "GET",
+    path: "/v1/flows/stats",
+    summary: "Counters of the flow table, by the names of conntrack -S.",
+    answer: CountersSchema,
+    handle: flowStats,
+  },
+  {
+    method: "GET",
+    path: "/v1/flows/events",
+    summary: "What happens to flows, a line each as it happens.",
+    query: { ...FILTER_QUERY, kinds: text("A list of NEW, UPDATES, DESTROY, ALL.") },
+    mediaType: "application/x-ndjson",
+    answer: Type.Union([FlowEventSchema, LostSchema]),
+    stream: sendEvents,
+  },
+  { ...LIST, path: "/v1/conntrack" },
+  {
+    method: "GET",
+    path: "/v1/conntrack/count",
+    summary: "How many flows there are.",
+    answer: COUNT,
+    handle: countFlows,
+  },
+];

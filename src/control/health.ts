@@ -2,15 +2,13 @@
  * A running router watched for a moment: what its tables hold, what it dropped meanwhile, and how quickly its two
  * processes answer. The dataplane is asked twice, and stopped for the check of its invariants only.
  */
-import { readFileSync } from "node:fs";
 import type { IncomingMessage } from "node:http";
-import { join } from "node:path";
 import { monitorEventLoopDelay } from "node:perf_hooks";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Invariants } from "../dataplane/invariants.ts";
 import type { DropRow, ShowTable, StatsResult } from "../dataplane/messages.ts";
 import type { LimitsPlan } from "../dataplane/plan.ts";
-import { packageRoot } from "../io/package_root.ts";
+import { ownVersion } from "../io/package_root.ts";
 import { ExitCode, TapirError } from "./errors.ts";
 
 /** What is asked of a `RunningRouter`. */
@@ -134,8 +132,4 @@ function portsOf(before: readonly PortHealth[], after: readonly PortHealth[]): P
     const { name, state } = port;
     return { name, state, txFull: since("txFull"), txErrors: since("txErrors"), rxErrors: since("rxErrors") };
   });
-}
-
-function ownVersion(): string {
-  return (JSON.parse(readFileSync(join(packageRoot(), "package.json"), "utf8")) as { version: string }).version;
 }

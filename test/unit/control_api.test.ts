@@ -44,7 +44,7 @@ interface Answer {
   text: string;
 }
 
-type Ask = (method: string, path: string, body?: string) => Promise<Answer>;
+type Ask = (method: string, path: string, body?: string, headers?: Record<string, string>) => Promise<Answer>;
 
 async function serve(router: RunningRouter): Promise<Ask> {
   const folder = mkdtempSync(join(tmpdir(), "tapir-api-"));
@@ -56,9 +56,9 @@ async function serve(router: RunningRouter): Promise<Ask> {
     server.closeAllConnections();
     rmSync(folder, { recursive: true, force: true });
   });
-  return (method, path, body) =>
+  return (method, path, body, headers = {}) =>
     new Promise((resolve, reject) => {
-      const call = request({ socketPath, method, path }, (response) => {
+      const call = request({ socketPath, method, path, headers }, (response) => {
         let text = "";
         response.setEncoding("utf8").on("data", (part: string) => {
           text += part;
@@ -128,6 +128,10 @@ describe("the API", () => {
       const answer = await ask("POST", "/v1/ports", body);
       expect([body, answer.status]).toEqual([body, 400]);
     }
+    const typed = await ask("POST", "/v1/ports", '{"network":7}');
+    expect([typed.status, errorOf(typed)]).toEqual([400, "the request's body: network must be string"]);
+    const other = await ask("POST", "/v1/ports", "network=lab", { "content-type": "text/plain" });
+    expect([other.status, errorOf(other)]).toEqual([415, "the request's body has to be application/json"]);
     const long = await ask("POST", "/v1/ports", JSON.stringify({ network: "x".repeat(70_000) }));
     expect(long.status).toBe(413);
     expect(long.headers.connection).toBe("close");

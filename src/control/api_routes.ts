@@ -1,0 +1,20 @@
+/** All routes of the API, in the order in which the OpenAPI document has them. */
+import { Type } from "typebox";
+import type { ApiRoute } from "./api_route.ts";
+import { ATTACH_ROUTES } from "./attach_api.ts";
+import { FLOW_ROUTES } from "./flow_api.ts";
+import { openApiDocument } from "./openapi.ts";
+import { TABLE_ROUTES } from "./table_api.ts";
+
+export const ROUTES: readonly ApiRoute[] = [
+  ...TABLE_ROUTES,
+  ...ATTACH_ROUTES,
+  ...FLOW_ROUTES,
+  {
+    method: "GET",
+    path: "/v1/openapi.json",
+    summary: "This document.",
+    answer: Type.Object({ openapi: Type.String() }),
+    handle: async () => openApiDocument(ROUTES),
+  },
+];

@@ -1,0 +1,167 @@
+/**
+ * What the API answers, as schemas: the OpenAPI document's, and through them the client's types. Objects are open: a
+ * later version may say more.
+ */
+import { type Static, type TSchema, Type } from "typebox";
+
+const count = (description?: string) =>
+  Type.Integer({ minimum: 0, ...(description === undefined ? {} : { description }) });
+const orNull = <T extends TSchema>(schema: T) => Type.Union([schema, Type.Null()]);
+const oneOf = <T extends string>(...values: T[]) => Type.Enum(values);
+
+export const PortSchema = Type.Object({
+  name: Type.String(),
+  interface: Type.String({ description: "Network or uplink." }),
+  kind: Type.String({ description: "`tap`, `packet`, …" }),
+  device: Type.String(),
+  namespace: orNull(Type.String({ description: "Path of its network namespace; null for the router's own." })),
+  mtu: Type.Integer(),
+  state: Type.String({ description: "`up`, or `failed (why)`." }),
+  rxFrames: Type.Optional(count()),
+  rxBytes: Type.Optional(count()),
+  txFrames: Type.Optional(count()),
+  txBytes: Type.Optional(count()),
+  txFull: Type.Optional(count("Frames that the device had no room for.")),
+  txErrors: Type.Optional(count()),
+  rxErrors: Type.Optional(count()),
+});
+export type Port = Static<typeof PortSchema>;
+
+export const StationSchema = Type.Object({
+  network: Type.String(),
+  mac: Type.String(),
+  port: Type.String(),
+  ageSeconds: count(),
+});
+export type Station = Static<typeof StationSchema>;
+
+export const NeighbourSchema = Type.Object({
+  interface: Type.String(),
+  address: Type.String(),
+  mac: orNull(Type.String()),
+  state: Type.String(),
+  parked: count("Frames that wait for the answer."),
+});
+export type Neighbour = Static<typeof NeighbourSchema>;
+
+export const RouteSchema = Type.Object({
+  to: Type.String(),
+  via: orNull(Type.String()),
+  interface: Type.String(),
+  kind: Type.String(),
+});
+export type Route = Static<typeof RouteSchema>;
+
+export const ChainSchema = Type.Object({
+  policy: Type.String(),
+  policyPackets: count(),
+  policyBytes: count(),
+  rules: Type.Array(Type.Object({ rule: Type.String(), packets: count(), bytes: count() })),
+});
+export type Chain = Static<typeof ChainSchema>;
+
+export const NatRuleSchema = Type.Object({
+  kind: Type.String({ description: "`masquerade`, `snat`, `publish`, `dnat`." }),
+  profile: oneOf("linux", "bcp"),
+  proto: orNull(Type.String()),
+  from: Type.String(),
+  out: orNull(Type.String()),
+  to: Type.String(),
+  ports: orNull(Type.String()),
+  fullyRandom: Type.Boolean(),
+});
+export type NatRule = Static<typeof NatRuleSchema>;
+
+export const DropSchema = Type.Object({
+  reason: Type.String(),
+  text: Type.String(),
+  outcome: oneOf("done", "dropped"),
+  count: count(),
+});
+export type Drop = Static<typeof DropSchema>;
+
+export const CountersSchema = Type.Record(Type.String(), Type.Number(), {
+  description: "Counters of the dataplane by name.",
+});
+
+export const InvariantsSchema = Type.Object({
+  flows: count(),
+  translated: count(),
+  mappings: count(),
+  violations: Type.Array(Type.String(), { description: "What does not hold; empty when all is well." }),
+});
+
+export const HealthSchema = Type.Object({
+  version: Type.String(),
+  pid: Type.Integer(),
+  uptimeSeconds: count(),
+  observedSeconds: Type.Number(),
+  dataplaneMs: Type.Number({ description: "The longest time that the dataplane took to answer." }),
+  eventLoopLagMs: Type.Number(),
+  tables: Type.Array(Type.Object({ name: Type.String(), used: count(), limit: count() })),
+  drops: Type.Array(Type.Object({ reason: Type.String(), text: Type.String(), count: count(), during: count() })),
+  ports: Type.Array(
+    Type.Object({ name: Type.String(), state: Type.String(), txFull: count(), txErrors: count(), rxErrors: count() }),
+  ),
+  framesReceived: count(),
+  invariants: Type.Optional(InvariantsSchema),
+});
+
+export const TupleSchema = Type.Object({
+  source: Type.String(),
+  destination: Type.String(),
+  sourcePort: Type.Optional(Type.Integer()),
+  destinationPort: Type.Optional(Type.Integer()),
+  icmpType: Type.Optional(Type.Integer()),
+  icmpCode: Type.Optional(Type.Integer()),
+  icmpId: Type.Optional(Type.Integer()),
+  greKey: Type.Optional(Type.Integer()),
+  packets: count(),
+  bytes: count(),
+});
+
+export const FlowSchema = Type.Object({
+  id: Type.Integer({ description: "The same for as long as the flow lives." }),
+  protocol: Type.String(),
+  protocolNumber: Type.Integer(),
+  secondsLeft: count(),
+  state: Type.Optional(Type.String({ description: "TCP only." })),
+  original: TupleSchema,
+  reply: TupleSchema,
+  seenReply: Type.Boolean(),
+  assured: Type.Boolean(),
+  mark: count(),
+});
+export type Flow = Static<typeof FlowSchema>;
+
+export const FlowEventSchema = Type.Object({
+  event: oneOf("NEW", "UPDATE", "DESTROY"),
+  seconds: Type.Integer({ description: "Since 1970." }),
+  microseconds: Type.Integer(),
+  flow: FlowSchema,
+});
+export type FlowEvent = Static<typeof FlowEventSchema>;
+
+export const LostSchema = Type.Object({ lost: count("Events that could not be told.") });
+
+/** What is missing or too much, attaching itself says. */
+export const AttachSchema = Type.Object({
+  network: Type.Optional(Type.String({ description: "Name of the network. Needed." })),
+  netns: Type.Optional(Type.String({ description: "The container's namespace in /run/netns; this or `pid`." })),
+  pid: Type.Optional(Type.Integer({ description: "A process of the container." })),
+  name: Type.Optional(Type.String({ description: "Name of the port. Default: the namespace's, or `pid-N`." })),
+  ifname: Type.Optional(Type.String({ description: "Name of the device in the container. Default: eth0." })),
+  address: Type.Optional(Type.String({ description: "Default: the first free address of the subnet." })),
+  defaultRoute: Type.Optional(Type.Boolean({ description: "Default: true." })),
+});
+export type AttachWish = Static<typeof AttachSchema>;
+
+export const AttachedSchema = Type.Object({
+  name: Type.String(),
+  network: Type.String(),
+  address: Type.String(),
+  gateway: Type.String(),
+  ifname: Type.String(),
+});
+
+export const DetachedSchema = Type.Object({ name: Type.String(), network: Type.String() });
