@@ -4,16 +4,22 @@ import { createInterface } from "node:readline";
 import { DEFAULT_SOCKET } from "../control/default_socket.ts";
 import { ExitCode, type SystemError, TapirError } from "../control/errors.ts";
 
-/** Seconds that an answer may take. */
+/** How long an answer may take, unless the caller has less patience. */
 const PATIENCE_MS = 30_000;
 
 export function socketPath(option: string | undefined): string {
   return option ?? process.env.TAPIR_SOCKET ?? DEFAULT_SOCKET;
 }
 
-function send(socket: string, method: string, path: string, body?: object): Promise<IncomingMessage> {
+function send(
+  socket: string,
+  method: string,
+  path: string,
+  body?: object,
+  timeout = PATIENCE_MS,
+): Promise<IncomingMessage> {
   return new Promise((resolve, reject) => {
-    const call = request({ socketPath: socket, method, path, timeout: PATIENCE_MS }, resolve);
+    const call = request({ socketPath: socket, method, path, timeout }, resolve);
     call.once("timeout", () => call.destroy(new Error("timed out")));
     call.once("error", (error: SystemError) => reject(noRouter(socket, error)));
     call.end(body === undefined ? undefined : JSON.stringify(body));
@@ -53,8 +59,14 @@ function refusal({ error, exitCode }: ErrorAnswer, { statusCode }: IncomingMessa
 }
 
 /** The answer as data; throws what the router says is wrong. */
-export async function ask<T>(socket: string, method: string, path: string, body?: object): Promise<T> {
-  const response = await send(socket, method, path, body);
+export async function ask<T>(
+  socket: string,
+  method: string,
+  path: string,
+  body?: object,
+  patienceMs?: number,
+): Promise<T> {
+  const response = await send(socket, method, path, body, patienceMs);
   const answer = await answerOf<T & ErrorAnswer>(socket, response);
   if (response.statusCode !== 200) throw refusal(answer, response);
   return answer;

@@ -1,17 +1,26 @@
 #!/usr/bin/env node
 /** The `tapir` command: reads its words, runs the command, turns errors into one line and an exit code. */
-import { Argument, Command, CommanderError, InvalidArgumentError } from "commander";
+import { realpathSync } from "node:fs";
+import { fileURLToPath } from "node:url";
+import { Argument, Command, CommanderError, InvalidArgumentError, Option } from "commander";
 import type { Attached } from "../control/attach.ts";
 import { ExitCode, TapirError } from "../control/errors.ts";
+import { LOG_FORMATS, LOG_LEVELS, type LogFormat, type LogLevel } from "../control/log_options.ts";
 import { ownVersion } from "../io/package_root.ts";
 import { ask, socketPath } from "./client.ts";
+import { addCompletion } from "./completion/completion.ts";
 import { conntrack } from "./conntrack.ts";
 import { addConntrackOptions, readConntrackWish } from "./conntrack_options.ts";
+import { addDoctor } from "./doctor_command.ts";
+import { addHelp } from "./help.ts";
 import { SHOWN, type Shown, show } from "./show.ts";
+import { type CommonOptions, talking } from "./talking.ts";
 
-interface CommonOptions {
+interface RunOptions {
+  file: string;
   socket?: string;
-  json?: boolean;
+  logLevel?: LogLevel;
+  logFormat?: LogFormat;
 }
 
 interface AttachOptions extends CommonOptions {
@@ -32,26 +41,37 @@ function readPid(text: string): number {
   return Number(text);
 }
 
-/** A command that talks to a router. */
-function talking(program: Command, name: string, description: string): Command {
-  return program
-    .command(name)
-    .description(description)
-    .option("--socket <path>", "the router's socket (default: $TAPIR_SOCKET or /run/tapir/tapir.sock)")
-    .option("-j, --json", "print JSON");
-}
-
 function addRun(program: Command): void {
-  program
+  const run = program
     .command("run")
     .description("run a router in the foreground; SIGTERM and SIGINT end it and remove what it made, SIGHUP re-reads")
     .requiredOption("-f, --file <path>", "the configuration")
     .option("--socket <path>", "the API's socket, in place of the configuration's")
-    .action(async ({ file, socket }: { file: string; socket?: string }) => {
+    .addOption(
+      new Option("--log-level <level>", "what to log, and all that is worse").choices(LOG_LEVELS).env("TAPIR_LOG"),
+    )
+    .addOption(
+      new Option("--log-format <format>", "how to log (default: text on a terminal, JSON elsewhere)").choices(
+        LOG_FORMATS,
+      ),
+    )
+    .action(async ({ file, socket, logLevel, logFormat }: RunOptions) => {
       const { run } = await import("../control/run.ts");
-      await run(file, socket ?? process.env.TAPIR_SOCKET);
+      await run(file, socket ?? process.env.TAPIR_SOCKET, {
+        ...(logLevel === undefined ? {} : { level: logLevel }),
+        ...(logFormat === undefined ? {} : { format: logFormat }),
+      });
     });
-  program
+  addHelp(
+    run,
+    [
+      ["tapir run -f router.yaml", "until Ctrl-C"],
+      ["ip netns exec r tapir run -f router.yaml", "in the namespace that has the uplinks' devices"],
+      ["tapir run -f router.yaml --log-format json --log-level warn", "for a log that a program reads"],
+    ],
+    { exitCodes: [ExitCode.DONE, ExitCode.FAILED, ExitCode.USAGE, ExitCode.CONFIGURATION, ExitCode.PRIVILEGE] },
+  );
+  const check = program
     .command("check")
     .description("validate a configuration")
     .requiredOption("-f, --file <path>", "the configuration")
@@ -63,10 +83,18 @@ function addRun(program: Command): void {
       else if (configuration !== undefined) print(`${file} is valid`);
       if (errors !== undefined) throw new TapirError(errors.map(formatError).join("\n"), ExitCode.CONFIGURATION);
     });
+  addHelp(
+    check,
+    [
+      ["tapir check -f router.yaml", "say what is wrong, with line and column"],
+      ["tapir check -f router.yaml -j", "print it as data"],
+    ],
+    { exitCodes: [ExitCode.DONE, ExitCode.USAGE, ExitCode.CONFIGURATION] },
+  );
 }
 
 function addLab(program: Command): void {
-  program
+  const lab = program
     .command("lab")
     .description("the demonstration: two containers, a router and an outside host in namespaces of their own")
     .option("--once", "end after the steps, with exit code 0 or 1")
@@ -76,10 +104,23 @@ function addLab(program: Command): void {
       const { labCommand } = await import("./lab/lab.ts");
       process.exitCode = await labCommand({ once: once === true, ...(command.length > 0 ? { command } : {}) });
     });
+  addHelp(
+    lab,
+    [
+      ["tapir lab", "the steps, then it stays up until Ctrl-C"],
+      ["tapir lab --once", "the steps alone"],
+      ["tapir lab -- ping -c3 203.0.113.2", "a command in the first container"],
+    ],
+    {
+      exitCodes: [ExitCode.DONE, ExitCode.FAILED, ExitCode.USAGE, ExitCode.PRIVILEGE],
+      meanings: { [ExitCode.FAILED]: "a step failed" },
+      notes: "With a command, its exit code is that of the command.",
+    },
+  );
 }
 
 function addAttach(program: Command): void {
-  talking(program, "attach", "attach a container to a network of the running router")
+  const attach = talking(program, "attach", "attach a container to a network of the running router")
     .argument("<network>", "the network")
     .option("--netns <name>", "the container's namespace, by its name in /run/netns")
     .option("--pid <number>", "the container's namespace, by a process in it", readPid)
@@ -98,62 +139,50 @@ function addAttach(program: Command): void {
         json === true ? JSON.stringify(attached) : `${name}: ${ifname} ${address}, gateway ${gateway}, on ${network}`,
       );
     });
-  talking(program, "detach", "detach a container")
+  addHelp(attach, [
+    ["tapir attach lab --netns c3", "the namespace c3 gets an eth0 with the first free address"],
+    [
+      "tapir attach lab --pid 4242 --name db --address 10.55.66.9",
+      "the namespace of a process, with an address of choice",
+    ],
+  ]);
+  const detach = talking(program, "detach", "detach a container")
     .argument("<name>", "name of its port")
     .action(async (name: string, { socket, json }: CommonOptions) => {
       const path = `/v1/ports/${encodeURIComponent(name)}`;
       const detached = await ask<{ network: string }>(socketPath(socket), "DELETE", path);
       print(json === true ? JSON.stringify(detached) : `${name}: detached from ${detached.network}`);
     });
+  addHelp(detach, [["tapir detach c3", "its device is removed"]]);
 }
 
 function addTables(program: Command): void {
-  talking(program, "show", "show a table of the running router")
+  const table = talking(program, "show", "show a table of the running router")
     .addArgument(new Argument("<table>", "which table").choices(SHOWN))
     .action(async (table: Shown, { socket, json }: CommonOptions) => {
       print(await show(socketPath(socket), table, json === true));
     });
+  addHelp(table, [
+    ["tapir show ports", "devices, their state and their counters"],
+    ["tapir show drops", "why frames stopped, and how many"],
+    ["tapir show rules -j", "each rule with its packets and bytes, as JSON"],
+  ]);
   const command = talking(program, "conntrack", "the flow table, as conntrack(8) prints it");
   addConntrackOptions(command.showSuggestionAfterError(false)).action(
     async (table: string | undefined, options: CommonOptions & Record<string, string | boolean>) => {
       process.exitCode = await conntrack(socketPath(options.socket), readConntrackWish(options, table), print);
     },
   );
+  addHelp(command, [
+    ["tapir conntrack -L -p tcp", "the TCP flows"],
+    ["tapir conntrack -E -o timestamp", "what happens to flows, until Ctrl-C"],
+    ["tapir conntrack -D -s 10.55.66.2", "end the flows of a source"],
+    ["tapir conntrack -C", "how many there are"],
+  ]);
 }
 
-function readSeconds(text: string): number {
-  const seconds = Number(text);
-  if (!(seconds > 0 && seconds <= 10)) throw new InvalidArgumentError("seconds are a number above 0, at most 10.");
-  return seconds;
-}
-
-function addDoctor(program: Command): void {
-  talking(program, "doctor", "say what this machine offers and lacks, and whether a running router is healthy")
-    .option("-f, --file <path>", "check a configuration against this machine as well")
-    .option("--seconds <number>", "how long to watch a running router", readSeconds, 1)
-    .addHelpText(
-      "after",
-      `
-Each line is ok, a warning or a problem, and says what to do about it. Run it where the router runs or shall run: in its
-namespace, with its privileges.
-
-Examples:
-  tapir doctor                       this machine, and the router on the default socket if there is one
-  tapir doctor -f router.yaml        also whether the configuration and the machine fit
-  tapir doctor --seconds 5 -j        watch a router for five seconds; print JSON
-
-Exit codes: 0 healthy, 1 problems found, 3 invalid configuration, 5 missing privilege or kernel feature`,
-    )
-    .action(async (options: CommonOptions & { file?: string; seconds: number }) => {
-      const { diagnose, formatDiagnosis } = await import("./doctor.ts");
-      const { json, ...wish } = options;
-      const diagnosis = await diagnose(wish, ownVersion());
-      print(json === true ? JSON.stringify(diagnosis, null, 2) : formatDiagnosis(diagnosis));
-      process.exitCode = diagnosis.exitCode;
-    });
-}
-
-function createProgram(): Command {
+/** All commands; nothing has been read yet. */
+export function createProgram(): Command {
   const program = new Command("tapir")
     .description("A userspace router for network namespaces and containers")
     .version(ownVersion())
@@ -180,6 +209,7 @@ Exit codes: 0 done, 1 failed, 2 wrong usage, 3 invalid configuration, 4 no route
   addAttach(program);
   addTables(program);
   addDoctor(program);
+  addCompletion(program);
   program.hook("preAction", (_, command) => takeSocket(program, command));
   for (const command of program.commands) command.exitOverride().configureOutput(program.configureOutput());
   return program;
@@ -208,13 +238,17 @@ function fail(error: unknown): void {
   process.exitCode = known ? error.exitCode : ExitCode.FAILED;
 }
 
-/** A reader that has seen enough (`| head`) is no error. */
-process.stdout.on("error", (error: NodeJS.ErrnoException) => {
-  process.exit(error.code === "EPIPE" ? ExitCode.DONE : ExitCode.FAILED);
-});
-
-try {
-  await createProgram().parseAsync(process.argv);
-} catch (error) {
-  fail(error);
+async function main(): Promise<void> {
+  // A reader that has seen enough (`| head`) is no error.
+  process.stdout.on("error", (error: NodeJS.ErrnoException) => {
+    process.exit(error.code === "EPIPE" ? ExitCode.DONE : ExitCode.FAILED);
+  });
+  try {
+    await createProgram().parseAsync(process.argv);
+  } catch (error) {
+    fail(error);
+  }
 }
+
+/** The installed command is a link to this file. */
+if (process.argv[1] !== undefined && realpathSync(process.argv[1]) === fileURLToPath(import.meta.url)) await main();

@@ -3,6 +3,7 @@ import { Type } from "typebox";
 import type { ApiRoute } from "./api_route.ts";
 import { ATTACH_ROUTES } from "./attach_api.ts";
 import { FLOW_ROUTES } from "./flow_api.ts";
+import { NAMES_ROUTES } from "./names_api.ts";
 import { openApiDocument } from "./openapi.ts";
 import { TABLE_ROUTES } from "./table_api.ts";
 
@@ -10,6 +11,7 @@ export const ROUTES: readonly ApiRoute[] = [
   ...TABLE_ROUTES,
   ...ATTACH_ROUTES,
   ...FLOW_ROUTES,
+  ...NAMES_ROUTES,
   {
     method: "GET",
     path: "/v1/openapi.json",

@@ -51,6 +51,7 @@ export async function attach(router: RunningRouter, request: AttachRequest): Pro
     return configuration;
   });
   const gateway = interfaceOf(router, network).address;
+  router.log("info", `${name}: attached to ${network}`);
   return { name, network, address: String(address), gateway: formatAddress(gateway), ifname: String(ifname) };
 }
 
@@ -65,6 +66,7 @@ export async function detach(router: RunningRouter, name: string): Promise<{ nam
     delete found[1].ports?.[name];
     return configuration;
   });
+  router.log("info", `${name}: detached from ${left}`);
   return { name, network: left };
 }
 

@@ -194,6 +194,10 @@ export class RunningRouter {
     return this.dataplane.request({ type: "show", table });
   }
 
+  log(level: "info" | "warn" | "error", message: string): void {
+    this.events.log(level, message);
+  }
+
   /** Ends the flows of a filter and says which. */
   async *removeFlows(filter: FlowFilter): AsyncGenerator<FlowView> {
     for await (const piece of this.removeByPieces(filter, false)) yield* viewRemoved(piece);

@@ -3,7 +3,7 @@ import { execFileSync } from "node:child_process";
 import { createApi } from "./api.ts";
 import { type Configuration, formatError, loadConfiguration, resolvePlan } from "./configuration/configuration.ts";
 import { ExitCode, TapirError } from "./errors.ts";
-import { createLog, type Log } from "./log.ts";
+import { createLog, type Log, type LogOptions } from "./log.ts";
 import { RunningRouter } from "./router.ts";
 import { SocketPlace } from "./socket.ts";
 
@@ -17,9 +17,9 @@ export function readConfiguration(file: string): Configuration {
 }
 
 /** Runs until SIGTERM or SIGINT, or until the dataplane dies (then it throws). Removes all that it has made. */
-export async function run(file: string, socket: string | undefined): Promise<void> {
+export async function run(file: string, socket: string | undefined, logging: LogOptions = {}): Promise<void> {
   const configuration = readConfiguration(file);
-  const log = createLog();
+  const log = createLog(logging);
   const place = new SocketPlace(socket ?? resolvePlan(configuration).socket);
   let finish = (): void => {};
   let giveUp = (_error: Error): void => {};

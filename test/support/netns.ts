@@ -79,6 +79,7 @@ const PACKAGES: Record<string, string> = {
   nsenter: "util-linux",
   setpriv: "util-linux",
   unshare: "util-linux",
+  zsh: "zsh",
 };
 
 export function hasCommand(name: string): boolean {

@@ -30,6 +30,7 @@ function fakeRouter(change: Partial<Fake> = {}): RunningRouter {
     flows: { count: 2, flows: () => [{ n: 1 }, { n: 2 }] },
     show: async (table: string) => [{ table }],
     ports: async () => [{ name: "c 1" }],
+    log: () => {},
     async change(edit: (present: Configuration) => Configuration) {
       this.configuration = edit(this.configuration);
     },
@@ -78,6 +79,7 @@ describe("the API", () => {
     const ask = await serve(fakeRouter());
     for (const [path, expected] of [
       ["/v1/ports", [{ name: "c 1" }]],
+      ["/v1/names", { networks: ["lab"], uplinks: [], ports: ["c 1"] }],
       ["/v1/drops", [{ table: "drops" }]],
       ["/v1/drops?since=ever", [{ table: "drops" }]],
       ["/v1/conntrack", [{ n: 1 }, { n: 2 }]],
