@@ -8,6 +8,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#define LONGEST_WAIT_MS 2147483648.0
+
 void engine_port_failed(struct engine *engine, int32_t port, int error) {
   struct port *failed = &engine->ports[port];
   if (!failed->in_use) return;
@@ -104,16 +106,23 @@ static napi_value watch_control(napi_env env, napi_callback_info info) {
   return NULL;
 }
 
+// What is no number, or too large to be told from it, is for ever.
+static int64_t nanoseconds_of(double milliseconds) {
+  if (milliseconds >= 0 && milliseconds < LONGEST_WAIT_MS) return (int64_t)(milliseconds * 1e6);
+  return -1;
+}
+
 // receive(max, timeoutMs)
 static napi_value receive(napi_env env, napi_callback_info info) {
   napi_value args[2], result;
-  int32_t max = 0, timeout_ms = 0;
+  int32_t max = 0;
+  double timeout_ms = 0;
   struct engine *engine = unwrap_open(env, info, 2, args);
   if (engine == NULL) return NULL;
   napi_get_value_int32(env, args[0], &max);
-  napi_get_value_int32(env, args[1], &timeout_ms);
+  napi_get_value_double(env, args[1], &timeout_ms);
   if (max > engine->received_limit) max = engine->received_limit;
-  napi_create_int32(env, engine_receive(engine, max, timeout_ms), &result);
+  napi_create_int32(env, engine_receive(engine, max, nanoseconds_of(timeout_ms)), &result);
   return result;
 }
 

@@ -25,7 +25,7 @@
 #define CONTROL UINT32_MAX
 
 // Indexes as in src/io/native.ts.
-enum { FREE_COUNT, NOW_MS, CONTROL_READY, PORT_ERRORS, OUT_OF_SLOTS, STATE_WORDS = 16 };
+enum { FREE_COUNT, NOW_MS, CONTROL_READY, PORT_ERRORS, OUT_OF_SLOTS, NOW_MICROSECONDS, STATE_WORDS = 16 };
 enum { RX_FRAMES, RX_BYTES, TX_FRAMES, TX_BYTES, TX_FULL, TX_ERRORS, RX_ERRORS, PORT_COUNTERS = 8 };
 enum { KIND_TAP, KIND_PACKET };
 
@@ -111,7 +111,8 @@ struct engine {
 // Takes the arrays out of an EngineMemory; false with a pending exception.
 bool engine_read_memory(napi_env env, napi_value memory, struct engine *engine);
 
-int32_t engine_receive(struct engine *engine, int32_t max, int32_t timeout_ms);
+// Waits at most `timeout_ns`; negative: for ever.
+int32_t engine_receive(struct engine *engine, int32_t max, int64_t timeout_ns);
 int32_t engine_transmit(struct engine *engine, int32_t count);
 
 // Prepares what `read_packet_port` uses in every call.

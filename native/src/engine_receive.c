@@ -39,8 +39,21 @@ static int32_t dequeue(struct engine *engine) {
   return port;
 }
 
-static int poll_ports(struct engine *engine, int timeout_ms) {
-  int count = epoll_wait(engine->epoll, engine->events, BATCH, timeout_ms);
+// Waits as epoll_wait does, but to fractions of a millisecond where the kernel can (epoll_pwait2, Linux 5.11); one that
+// cannot returns early and is asked again.
+static int wait_for_events(struct engine *engine, int64_t timeout_ns) {
+  static bool is_missing;
+  if (timeout_ns % 1000000 != 0 && timeout_ns > 0 && !is_missing) {
+    struct timespec timeout = {.tv_sec = timeout_ns / 1000000000, .tv_nsec = timeout_ns % 1000000000};
+    int count = epoll_pwait2(engine->epoll, engine->events, BATCH, &timeout, NULL);
+    if (count >= 0 || errno != ENOSYS) return count;
+    is_missing = true;
+  }
+  return epoll_wait(engine->epoll, engine->events, BATCH, timeout_ns < 0 ? -1 : (int)(timeout_ns / 1000000));
+}
+
+static int poll_ports(struct engine *engine, int64_t timeout_ns) {
+  int count = wait_for_events(engine, timeout_ns);
   for (int i = 0; i < count; i++) {
     uint32_t index = engine->events[i].data.u32;
     if (index == CONTROL) engine->state[CONTROL_READY] = 1;
@@ -56,8 +69,8 @@ static bool is_spin_worth(struct engine *engine) {
   return engine->spin_credit >= SPIN_ENOUGH || engine->waits % SPIN_PROBE == 0;
 }
 
-static bool spin_for_ports(struct engine *engine) {
-  int64_t end = now_ns() + engine->spin_ns;
+static bool spin_for_ports(struct engine *engine, int64_t longest_ns) {
+  int64_t end = now_ns() + longest_ns;
   do {
     if (poll_ports(engine, 0) > 0) {
       engine->spin_credit += (SPIN_FULL - engine->spin_credit) / 8;
@@ -69,9 +82,13 @@ static bool spin_for_ports(struct engine *engine) {
 }
 
 // Waits until something is there: first awake, where a sleep and a wake-up would cost more than a short wait.
-static void wait_for_ports(struct engine *engine, int timeout_ms) {
-  if (engine->spin_ns > 0 && timeout_ms != 0 && is_spin_worth(engine) && spin_for_ports(engine)) return;
-  poll_ports(engine, timeout_ms);
+static void wait_for_ports(struct engine *engine, int64_t timeout_ns) {
+  if (engine->spin_ns > 0 && timeout_ns != 0 && is_spin_worth(engine)) {
+    int64_t spin_ns = timeout_ns > 0 && timeout_ns < engine->spin_ns ? timeout_ns : engine->spin_ns;
+    if (spin_for_ports(engine, spin_ns)) return;
+    if (timeout_ns % 1000000 > 0) timeout_ns -= spin_ns;
+  }
+  poll_ports(engine, timeout_ns);
 }
 
 // Reads a TAP, which gives one frame with each call, straight into the slots. A slot filled to its last byte holds a
@@ -147,18 +164,20 @@ static bool has_news(const struct engine *engine) {
   return engine->ready.length > 0 || engine->state[CONTROL_READY] != 0 || engine->state[PORT_ERRORS] != 0;
 }
 
-int32_t engine_receive(struct engine *engine, int32_t max, int32_t timeout_ms) {
+int32_t engine_receive(struct engine *engine, int32_t max, int64_t timeout_ns) {
   engine->state[CONTROL_READY] = 0;
   engine->state[PORT_ERRORS] = 0;
   bool polled = engine->more_expected;
   if (polled) poll_ports(engine, 0);
   int32_t got = serve_ports(engine, max);
   if (got == 0 && !has_news(engine)) {
-    wait_for_ports(engine, timeout_ms);
+    wait_for_ports(engine, timeout_ns);
     got = serve_ports(engine, max);
   } else if (!polled) {
     poll_ports(engine, 0);
   }
-  engine->state[NOW_MS] = (int32_t)(uint32_t)(now_ns() / 1000000);
+  int64_t now_us = now_ns() / 1000;
+  engine->state[NOW_MS] = (int32_t)(uint32_t)(now_us / 1000);
+  engine->state[NOW_MICROSECONDS] = (int32_t)(now_us % 1000);
   return got;
 }

@@ -13,6 +13,7 @@ import { conntrack } from "./conntrack.ts";
 import { addConntrackOptions, readConntrackWish } from "./conntrack_options.ts";
 import { addDoctor } from "./doctor_command.ts";
 import { addHelp } from "./help.ts";
+import { addImpair } from "./impair.ts";
 import { SHOWN, type Shown, show } from "./show.ts";
 import { type CommonOptions, talking } from "./talking.ts";
 
@@ -209,6 +210,7 @@ Exit codes: 0 done, 1 failed, 2 wrong usage, 3 invalid configuration, 4 no route
   addAttach(program);
   addTables(program);
   addDoctor(program);
+  addImpair(program);
   addCompletion(program);
   program.hook("preAction", (_, command) => takeSocket(program, command));
   for (const command of program.commands) command.exitOverride().configureOutput(program.configureOutput());

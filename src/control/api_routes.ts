@@ -3,6 +3,7 @@ import { Type } from "typebox";
 import type { ApiRoute } from "./api_route.ts";
 import { ATTACH_ROUTES } from "./attach_api.ts";
 import { FLOW_ROUTES } from "./flow_api.ts";
+import { IMPAIR_ROUTES } from "./impair_api.ts";
 import { NAMES_ROUTES } from "./names_api.ts";
 import { openApiDocument } from "./openapi.ts";
 import { TABLE_ROUTES } from "./table_api.ts";
@@ -12,6 +13,7 @@ export const ROUTES: readonly ApiRoute[] = [
   ...ATTACH_ROUTES,
   ...FLOW_ROUTES,
   ...NAMES_ROUTES,
+  ...IMPAIR_ROUTES,
   {
     method: "GET",
     path: "/v1/openapi.json",

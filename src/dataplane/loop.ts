@@ -16,27 +16,43 @@ const IDLE_MS = 20;
 export class Loop {
   /** Milliseconds now, wrapped; asked once for each burst. */
   private readonly clock: () => number;
+  /** Microseconds of the millisecond that `clock` told last. */
+  private readonly fraction: () => number;
   private readonly router: Router;
   private readonly housekeeping: Housekeeping;
 
-  constructor(router: Router, clock: () => number) {
+  constructor(router: Router, clock: () => number, fraction: () => number = () => 0) {
     this.router = router;
     this.clock = clock;
+    this.fraction = fraction;
     this.housekeeping = new Housekeeping(router);
   }
 
   /** One round; returns how many frames came. `timeoutMs` bounds the wait for the first. */
   turn(timeoutMs: number = IDLE_MS): number {
     const { router } = this;
-    const count = router.io.receive(BURST_FRAMES, timeoutMs);
+    const { impairments } = router;
+    const count = router.io.receive(BURST_FRAMES, impairments.isActive ? impairments.idleMs(timeoutMs) : timeoutMs);
     router.now = this.clock();
+    if (impairments.isActive) this.turnImpaired(count);
+    else if (count > 0) runBurst(router, count);
     if (count > 0) {
-      runBurst(router, count);
       router.counters.values[Counter.framesReceived] += count;
       router.counters.values[Counter.bursts]++;
     }
     this.housekeeping.run();
     router.flush();
     return count;
+  }
+
+  /** What comes by ports that are impaired waits for its time; what has waited long enough is a burst of its own. */
+  private turnImpaired(count: number): void {
+    const { router } = this;
+    const { impairments } = router;
+    impairments.setClock(router.now, this.fraction());
+    const kept = impairments.arrive(count);
+    if (kept > 0) runBurst(router, kept);
+    const due = impairments.take(BURST_FRAMES);
+    if (due > 0) runBurst(router, due);
   }
 }

@@ -179,7 +179,7 @@ class Dataplane {
     for (const descriptor of descriptors) closeSync(descriptor);
     const ruleLog = new RuleLogger(this.router, (entry) => this.send({ notice: "rule-log", entry }));
     this.router.rules.onLog = (rule, key) => ruleLog.note(rule, key);
-    this.loop = new Loop(this.router, clock);
+    this.loop = new Loop(this.router, clock, () => this.state[EngineState.NOW_MICROSECONDS]);
     this.alarms = new Alarms(this.router, (message) => this.send({ notice: "log", level: "warn", message }));
   }
 

@@ -7,7 +7,7 @@
 import type { FlowFilter } from "../conntrack/filter.ts";
 import type { ChainCounters } from "../filter/compiled_rules.ts";
 import type { TableName } from "../filter/rule_set.ts";
-import type { LimitsPlan, PortPlan, RouterPlan } from "./plan.ts";
+import type { ImpairmentPlan, LimitsPlan, PortPlan, RouterPlan } from "./plan.ts";
 
 export type Request =
   /** First message. Descriptors: the flow table's memfd, then the statistics' memfd. */
@@ -30,7 +30,7 @@ export type Request =
   /** Ends the loop; the process exits with 0 after its reply. */
   | { id: number; type: "stop" };
 
-export type ShowTable = "fdb" | "neighbours" | "rules" | "stats" | "drops" | "ports" | "invariants";
+export type ShowTable = "fdb" | "neighbours" | "rules" | "stats" | "drops" | "ports" | "invariants" | "impairments";
 
 export type Reply = { id: number; ok: true; result?: unknown } | { id: number; ok: false; error: string };
 
@@ -94,6 +94,22 @@ export interface PortRow {
   txFull: number;
   txErrors: number;
   rxErrors: number;
+}
+
+/** One for each port and direction that is impaired. */
+export interface ImpairmentRow {
+  port: number;
+  direction: "in" | "out";
+  plan: ImpairmentPlan;
+  /** What came, and what became of it. */
+  frames: number;
+  bytes: number;
+  lost: number;
+  duplicated: number;
+  corrupted: number;
+  reordered: number;
+  overLimit: number;
+  waiting: number;
 }
 
 export interface StatsResult {

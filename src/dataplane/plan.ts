@@ -33,6 +33,32 @@ export interface PortPlan {
   isolated?: boolean;
   /** A network's port: what comes in by it must come from these. */
   guard?: GuardPlan;
+  /** What is done on purpose to frames that come in by it, and to those that leave through it. */
+  impairIn?: ImpairmentPlan;
+  impairOut?: ImpairmentPlan;
+}
+
+/** See `impairment.ts`. Probabilities and correlations are from 0 to 1, times in microseconds. */
+export interface ImpairmentPlan {
+  delay: number;
+  /** How far the delay varies: by as much as this, or with this standard deviation. */
+  jitter: number;
+  distribution: "uniform" | "normal";
+  loss: number;
+  lossCorrelation: number;
+  duplicate: number;
+  corrupt: number;
+  reorder: number;
+  /** Frames in turn between two that may be sent out of turn, plus one; 0: none is. */
+  gap: number;
+  /** Bits per second; 0: any number. */
+  rate: number;
+  /** Bytes that the rate counts for each packet beside its Ethernet frame; may be negative. */
+  overheadBytes: number;
+  /** Frames that may wait. */
+  limit: number;
+  /** Of the generator; without one, it begins anywhere. */
+  seed?: number;
 }
 
 /** Whose frames a port takes: those from one hardware address and, where it has one, one IPv4 address. */

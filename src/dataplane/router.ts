@@ -25,6 +25,7 @@ import { Neighbours } from "../routing/neighbours.ts";
 import { Counter, Counters } from "./counters.ts";
 import { endBridgedWithoutFilter, endFlows, endFlowsOf, endRepublished } from "./end_flows.ts";
 import { IcmpLimiter } from "./icmp_limiter.ts";
+import { Impairments } from "./impairments.ts";
 import { Interface, PortTable } from "./interfaces.ts";
 import { Merger } from "./merge.ts";
 import { NatTable } from "./nat_table.ts";
@@ -70,6 +71,7 @@ export class Router {
   readonly sourceNat: SourceNat;
   readonly icmpLimiter: IcmpLimiter;
   readonly fragments: Fragments;
+  readonly impairments: Impairments;
   /** Slots of the datagrams that this burst has completed. */
   readonly reassembled: number[] = [];
   /** The one key that is filled anew for each question to a chain. */
@@ -107,6 +109,7 @@ export class Router {
     this.now = options.now;
     this.counters = new Counters(options.counterMemory);
     this.ports = new PortTable(options.portLimit);
+    this.impairments = new Impairments(arena, options.io, this.counters, random);
     this.merger = new Merger(arena, options.io, options.portLimit);
     const ageingMs = plan.macAgeingSeconds * 1000;
     this.macs = new MacTable({ capacity: limits.macs, ageingMs, seed: random() });
@@ -150,6 +153,9 @@ export class Router {
     }
     this.interfaces = interfaces;
     this.ports.update(plan.ports);
+    for (const port of plan.ports) {
+      if (this.ports.interfaceOf[port.index] === port.interface) this.impairments.setPort(port, this.now);
+    }
     endBridgedWithoutFilter(this);
     this.routes = routes;
     rules.onLog = this.rules.onLog;
@@ -177,6 +183,7 @@ export class Router {
     const owner = this.interfaces[plan.interface];
     if (owner === undefined) throw new RangeError(`port ${plan.name}: no interface ${plan.interface}`);
     this.ports.add(plan);
+    this.impairments.setPort(plan, this.now);
     owner.addPort(plan.index);
   }
 
@@ -185,6 +192,7 @@ export class Router {
     const owner = this.interfaces[this.ports.interfaceOf[port]];
     owner?.removePort(port);
     this.ports.remove(port);
+    this.impairments.removePort(port);
     this.macs.forgetPort(port);
   }
 
@@ -225,6 +233,7 @@ export class Router {
 
   /** Sends what waits, and frees it. */
   flush(): void {
+    if (this.impairments.isActive) this.transmitCount = this.impairments.depart(this.transmitCount);
     const count = this.transmitCount;
     if (count === 0) return;
     const merged = this.hasRuns && this.merging.segments ? this.merger.merge(count, this.merging.datagrams) : 0;

@@ -24,6 +24,8 @@ export function show(router: Router, table: ShowTable, portCounters: Float64Arra
       return showPorts(router, portCounters);
     case "invariants":
       return checkInvariants(router);
+    case "impairments":
+      return router.impairments.rows();
   }
 }
 
@@ -60,6 +62,7 @@ function showStats(router: Router): StatsResult {
       stations: router.macs.size,
       neighbours: router.neighbours.size,
       framesParked: router.neighbours.parkedTotal,
+      framesImpaired: router.impairments.held,
       slotsHeld: router.arena.heldSlots(),
       slotLimit: router.arena.slotCount,
       rulePathsLost: router.rules.paths.overflows,

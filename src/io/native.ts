@@ -24,6 +24,8 @@ export const EngineState = {
   PORT_ERRORS: 3,
   /** How often a port was left unread because no slot was free (the ports stay ready, and `receive` returns at once). */
   OUT_OF_SLOTS: 4,
+  /** Microseconds of the millisecond in NOW_MS, 0 to 999. */
+  NOW_MICROSECONDS: 5,
   WORDS: 16,
 } as const;
 
@@ -92,8 +94,8 @@ export interface Engine {
   watchControl(fd: number): void;
   /**
    * Fills `receivedSlot`/`receivedPort` with at most `max` frames from all ports, fairly, and returns their number. A
-   * burst also ends after 512 KiB. Waits at most `timeoutMs` when nothing is there (0: does not wait, -1: for ever);
-   * spins for `setSpin` microseconds first. Throws EBADF, like `transmit`, once the engine is closed.
+   * burst also ends after 512 KiB. Waits at most `timeoutMs` when nothing is there (0: does not wait, -1: for
+   * ever; fractions count, to the kernel's accuracy of about 0.05 ms); spins for `setSpin` microseconds of that first. Throws EBADF, like `transmit`, once the engine is closed.
    */
   receive(max: number, timeoutMs: number): number;
   /** Sends entries 0 to `count`-1 of `transmitSlot`/`transmitPort`; returns how many the devices took. Frees nothing. */

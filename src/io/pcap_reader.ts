@@ -10,7 +10,15 @@
  *               each packet, 16 bytes:   seconds, micro- or nanoseconds, captured length, original length; then its bytes
  */
 import type { ByteSource } from "./byte_source.ts";
-import { type CapturedPacket, CaptureFileError, copyOf, normalTime, tooLong, viewOf, MOST_PACKET_BYTES } from "./captured_packet.ts";
+import {
+  type CapturedPacket,
+  CaptureFileError,
+  copyOf,
+  MOST_PACKET_BYTES,
+  normalTime,
+  tooLong,
+  viewOf,
+} from "./captured_packet.ts";
 import { PCAPNG_MAGIC, readPcapng } from "./pcapng_reader.ts";
 
 /** The packets of a capture file, one after the other. Throws a `CaptureFileError` where the file goes wrong. */

@@ -210,7 +210,8 @@ function takeBytes(
 
 function interfaceOf({ interfaces }: Section, at: number, index: number): Interface {
   const found = interfaces[index];
-  if (found === undefined) throw new CaptureFileError(`byte ${at}: a packet of interface ${index}, which is not described`);
+  if (found === undefined)
+    throw new CaptureFileError(`byte ${at}: a packet of interface ${index}, which is not described`);
   return found;
 }
 
@@ -225,7 +226,11 @@ function timeOf(ticks: bigint, { unitsOfSecond, offsetSeconds }: Interface) {
 }
 
 /** What a block's options say, up to the first that does not fit. */
-function* optionsOf(body: DataView, from: number, isLittleEndian: boolean): Generator<{ code: number; value: DataView }> {
+function* optionsOf(
+  body: DataView,
+  from: number,
+  isLittleEndian: boolean,
+): Generator<{ code: number; value: DataView }> {
   let at = from;
   while (at + 4 <= body.byteLength) {
     const code = body.getUint16(at, isLittleEndian);

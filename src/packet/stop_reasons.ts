@@ -84,6 +84,9 @@ export const STOP_REASONS: readonly Reason[] = [
   dropped("neighbour-unreachable", "the next hop does not answer ARP", unreachable(UnreachableCode.HOST)),
   dropped("neighbour-table-full", "no room for another neighbour"),
   dropped("neighbour-queue-full", "too many packets wait for the next hop already"),
+
+  dropped("impairment-loss", "lost on purpose by the port's impairment"),
+  dropped("impairment-full", "too many frames wait in the port's impairment already"),
 ];
 
 const code = (name: string): number => {
@@ -147,4 +150,6 @@ export const Stop = {
   NEIGHBOUR_UNREACHABLE: code("neighbour-unreachable"),
   NEIGHBOUR_TABLE_FULL: code("neighbour-table-full"),
   NEIGHBOUR_QUEUE_FULL: code("neighbour-queue-full"),
+  IMPAIRMENT_LOSS: code("impairment-loss"),
+  IMPAIRMENT_FULL: code("impairment-full"),
 } as const;

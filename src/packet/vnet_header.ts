@@ -53,6 +53,25 @@ export function checksumOffset(memory: DataView, at: number): number {
   return memory.getUint16(at - 2, true);
 }
 
+/**
+ * How many packets a frame of `length` bytes is on a wire: 1, or what a super-frame is cut into. Any bytes will do.
+ */
+export function wirePackets(memory: DataView, at: number, length: number): number {
+  const size = gsoSize(memory, at);
+  if (gsoType(memory, at) === GsoType.NONE || size === 0) return 1;
+  const payload = length - segmentHeaderBytes(memory, at, length);
+  return payload <= size ? 1 : Math.ceil(payload / size);
+}
+
+/** Bytes in front of each segment's payload, the Ethernet header's included. */
+export function segmentHeaderBytes(memory: DataView, at: number, length: number): number {
+  const start = checksumStart(memory, at);
+  const type = gsoType(memory, at);
+  if (start + 13 > length) return 0;
+  if (type === GsoType.UDP) return start;
+  return start + (type === GsoType.UDP_L4 ? 8 : (memory.getUint8(at + start + 12) >> 4) << 2);
+}
+
 export function setHeaderLength(memory: DataView, at: number, length: number): void {
   memory.setInt16(at - 8, length, true);
 }

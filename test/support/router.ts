@@ -90,7 +90,12 @@ export class TestRouter {
       portLimit: 64,
     });
     for (const port of plan.ports) this.router.addPort(port);
-    this.loop = new Loop(this.router, () => this.now | 0);
+    // The clock may stand between two milliseconds.
+    this.loop = new Loop(
+      this.router,
+      () => Math.floor(this.now) | 0,
+      () => Math.round((this.now % 1) * 1000),
+    );
   }
 
   apply(plan: ShortPlan): void {

@@ -2,7 +2,7 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { bytesOfMemory } from "../../src/io/byte_source.ts";
-import { CaptureFileError, type CapturedPacket, MOST_PACKET_BYTES } from "../../src/io/captured_packet.ts";
+import { type CapturedPacket, CaptureFileError, MOST_PACKET_BYTES } from "../../src/io/captured_packet.ts";
 import { readPackets } from "../../src/io/pcap_reader.ts";
 import { concat } from "../support/frames.ts";
 import { SEEDS } from "../support/seeds.ts";
@@ -115,12 +115,20 @@ describe.each([
   });
 
   it.each([
-    ["a packet of 4 GB", concat(pcap(0xa1b2c3d4), u32(0), u32(0), u32(0xffffffff), u32(0)), /a packet of 4294967295 byt/],
+    [
+      "a packet of 4 GB",
+      concat(pcap(0xa1b2c3d4), u32(0), u32(0), u32(0xffffffff), u32(0)),
+      /a packet of 4294967295 byt/,
+    ],
     ["half a record", concat(pcap(0xa1b2c3d4), u32(0)), /byte 24: the file ends inside a packet's header/],
     ["an unknown version", concat(u32(0xa1b2c3d4), u16(3), new Uint8Array(18)), /pcap version 3 is not supported/],
     ["a block of 7 bytes", concat(section(), u32(5), u32(7)), /byte 28: a block cannot have 7 bytes/],
     ["two lengths", concat(section(), u32(5), u32(12), u32(16)), /byte 28: a block whose two lengths differ/],
-    ["no interface", concat(section(), block(6, ...[3, 0, 0, 0, 0].map(u32))), /of interface 3, which is not described/],
+    [
+      "no interface",
+      concat(section(), block(6, ...[3, 0, 0, 0, 0].map(u32))),
+      /of interface 3, which is not described/,
+    ],
     [
       "a packet longer than its block",
       concat(section(), block(1, u16(1), u16(0), u32(0)), block(6, ...[0, 0, 0, 400, 400].map(u32))),

@@ -4,6 +4,7 @@ import type { Prefix } from "../../packet/ipv4_address.ts";
 import { formatAddress } from "../../packet/ipv4_address.ts";
 import { parseMac } from "../../packet/mac_address.ts";
 import { formatPrefix, isHostOf, overlap, readAddress, readInterfaceAddress, readPrefix } from "./addresses.ts";
+import { type Impair, readImpair, withOwnSeeds } from "./build_impair.ts";
 import { type DevicePlan, derivedMac, netnsPath } from "./devices.ts";
 import { formatPath, type Path, quote, type Report } from "./errors.ts";
 import { type Indexes, interfaceKey, portKey } from "./indexes.ts";
@@ -41,6 +42,7 @@ interface NetworkContext {
   /** What ports are that do not say themselves. */
   hasIsolatedPorts: boolean;
   hasGuardedPorts: boolean;
+  impair: ReturnType<typeof readImpair>;
 }
 
 export class InterfaceBuilder {
@@ -115,8 +117,13 @@ export class InterfaceBuilder {
       used: new Map(),
       hasIsolatedPorts: isolation.includes("ports"),
       hasGuardedPorts: network.antiSpoofing ?? false,
+      impair: this.readImpair(network.impair, path) ?? {},
     };
     for (const [port, settings] of ports) this.addPort(context, port, settings, [...path, "ports", port]);
+  }
+
+  private readImpair(impair: Impair | undefined, path: Path): ReturnType<typeof readImpair> | undefined {
+    return impair === undefined ? undefined : readImpair(impair, [...path, "impair"], this.report);
   }
 
   private readGateway(network: NetworkConfiguration, subnet: Prefix, path: Path): number | undefined {
@@ -153,7 +160,11 @@ export class InterfaceBuilder {
     const isIsolated = port.isolated ?? network.hasIsolatedPorts;
     const isGuarded = port.antiSpoofing ?? network.hasGuardedPorts;
     const guard = { mac: device.mac, ...(address === undefined ? {} : { address }) };
-    const settings = { ...(isIsolated ? { isolated: true } : {}), ...(isGuarded ? { guard } : {}) };
+    const settings = {
+      ...(isIsolated ? { isolated: true } : {}),
+      ...(isGuarded ? { guard } : {}),
+      ...withOwnSeeds(this.readImpair(port.impair, path) ?? network.impair, name),
+    };
     this.addDevice(interfaceKey("network", network.name), network.index, device, path, settings);
   }
 
@@ -206,7 +217,13 @@ export class InterfaceBuilder {
       mtu,
       mac: uplink.kind === "tap" ? derivedMac(`${name}/${name}`) : mac,
     };
-    this.addDevice(interfaceKey("uplink", name), index, device, path);
+    this.addDevice(
+      interfaceKey("uplink", name),
+      index,
+      device,
+      path,
+      withOwnSeeds(this.readImpair(uplink.impair, path) ?? {}, name),
+    );
   }
 
   private checkUplinkPlace(uplink: UplinkConfiguration, path: Path): void {
@@ -255,7 +272,7 @@ export class InterfaceBuilder {
     index: number,
     device: Omit<DevicePlan, "port">,
     path: Path,
-    settings: Pick<PortPlan, "isolated" | "guard"> = {},
+    settings: Omit<PortPlan, "index" | "name" | "interface">,
   ): void {
     const place = device.netns === undefined ? "" : ` in ${device.netns}`;
     this.useOnce(this.deviceUsers, `device ${device.ifname}${place}`, path, "key");

@@ -8,6 +8,7 @@
 
 import { type Static, Type } from "typebox";
 import { DEFAULT_SOCKET } from "../default_socket.ts";
+import { impair } from "./schema_impair.ts";
 import { ConntrackSchema, flowsPerHost, NatSchema } from "./schema_nat.ts";
 import { address, CLOSED, integer, named, oneOrMore, prefix } from "./schema_parts.ts";
 import { chain } from "./schema_rules.ts";
@@ -75,6 +76,7 @@ const PortSchema = Type.Object(
           "Whether frames are taken from the device's own hardware address and the port's `address` alone. Default: the network's.",
       }),
     ),
+    impair: impair("this port, in place of what the network says"),
   },
   { ...CLOSED, title: "a map", description: "A container: exactly one of `netns` and `pid` is needed." },
 );
@@ -104,6 +106,7 @@ const NetworkSchema = Type.Object(
         description: "Whether its ports take frames from their container's own addresses alone.",
       }),
     ),
+    impair: impair("each of its ports"),
     ports: Type.Optional(named(PortSchema, { title: "a map of ports", description: "Containers, by name." })),
   },
   { ...CLOSED, title: "a map", description: "A bridge with a gateway address." },
@@ -130,6 +133,7 @@ const UplinkSchema = Type.Object(
     pid: Type.Optional(
       pid({ description: "For `tap`, instead of `netns`: a process whose network namespace is used." }),
     ),
+    impair: impair("this uplink"),
   },
   { ...CLOSED, title: "a map", description: "An interface to the outside; it is not bridged." },
 );
