@@ -9,15 +9,16 @@ const SOURCES = resolve(dirname(fileURLToPath(import.meta.url)), "../../src");
 /** Folders that files of a folder may import from, besides their own. */
 const ALLOWED: Record<string, string[]> = {
   packet: [],
+  pcap_filter: ["packet"],
   conntrack: ["packet"],
   bridge: ["conntrack", "packet"],
   routing: ["conntrack", "packet"],
   filter: ["conntrack", "packet"],
   nat: ["conntrack", "packet"],
   io: ["packet"],
-  dataplane: ["bridge", "routing", "filter", "nat", "conntrack", "io", "packet"],
-  control: ["dataplane", "bridge", "routing", "filter", "nat", "conntrack", "io", "packet"],
-  cli: ["control", "dataplane", "filter", "conntrack", "io", "packet"],
+  dataplane: ["pcap_filter", "bridge", "routing", "filter", "nat", "conntrack", "io", "packet"],
+  control: ["pcap_filter", "dataplane", "bridge", "routing", "filter", "nat", "conntrack", "io", "packet"],
+  cli: ["control", "pcap_filter", "dataplane", "filter", "conntrack", "io", "packet"],
 };
 
 interface Import {
