@@ -7,6 +7,7 @@ import type { Attached } from "../control/attach.ts";
 import { ExitCode, TapirError } from "../control/errors.ts";
 import { LOG_FORMATS, LOG_LEVELS, type LogFormat, type LogLevel } from "../control/log_options.ts";
 import { ownVersion } from "../io/package_root.ts";
+import { addChange } from "./change.ts";
 import { ask, socketPath } from "./client.ts";
 import { addCompletion } from "./completion/completion.ts";
 import { conntrack } from "./conntrack.ts";
@@ -209,6 +210,7 @@ Exit codes: 0 done, 1 failed, 2 wrong usage, 3 invalid configuration, 4 no route
   addRun(program);
   addAttach(program);
   addTables(program);
+  addChange(program);
   addDoctor(program);
   addImpair(program);
   addCompletion(program);

@@ -4,7 +4,18 @@ import type { Invariants } from "../dataplane/invariants.ts";
 import { ask } from "./client.ts";
 import { formatTable } from "./table.ts";
 
-export const SHOWN = ["ports", "fdb", "neighbours", "routes", "rules", "nat", "drops", "stats", "invariants"] as const;
+export const SHOWN = [
+  "ports",
+  "fdb",
+  "neighbours",
+  "routes",
+  "rules",
+  "nat",
+  "drops",
+  "stats",
+  "invariants",
+  "config",
+] as const;
 export type Shown = (typeof SHOWN)[number];
 
 const COLUMNS: Partial<Record<Shown, string[]>> = {
@@ -36,8 +47,9 @@ interface ShownChain {
 }
 
 export async function show(socket: string, table: Shown, asJson: boolean): Promise<string> {
-  const answer = await ask<object>(socket, "GET", `/v1/${table}`);
+  const answer = await ask<object>(socket, "GET", `/v1/${table === "config" ? "configuration" : table}`);
   if (asJson) return JSON.stringify(answer, null, 2);
+  if (table === "config") return (await import("yaml")).stringify(answer, { lineWidth: 0 }).trimEnd();
   if (table === "stats") return formatStats(answer as Record<string, number>);
   if (table === "invariants") return formatInvariants(answer as Invariants);
   if (table === "rules") return formatRules(answer as Record<string, ShownChain>);

@@ -2,6 +2,7 @@
 import { Type } from "typebox";
 import type { ApiRoute } from "./api_route.ts";
 import { ATTACH_ROUTES } from "./attach_api.ts";
+import { CHANGE_ROUTES } from "./change_api.ts";
 import { FLOW_ROUTES } from "./flow_api.ts";
 import { IMPAIR_ROUTES } from "./impair_api.ts";
 import { NAMES_ROUTES } from "./names_api.ts";
@@ -14,6 +15,7 @@ export const ROUTES: readonly ApiRoute[] = [
   ...FLOW_ROUTES,
   ...NAMES_ROUTES,
   ...IMPAIR_ROUTES,
+  ...CHANGE_ROUTES,
   {
     method: "GET",
     path: "/v1/openapi.json",

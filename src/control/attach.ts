@@ -1,7 +1,8 @@
 /** Attaching a container to a network of a running router, and detaching it: edits of the configuration. */
 import { formatAddress } from "../packet/ipv4_address.ts";
-import type { Configuration } from "./configuration/configuration.ts";
+import type { Configuration, PortConfiguration } from "./configuration/configuration.ts";
 import { ExitCode, TapirError, UnknownNameError } from "./errors.ts";
+import type { Cause } from "./history.ts";
 import type { RunningRouter } from "./router.ts";
 
 export interface AttachRequest {
@@ -37,6 +38,7 @@ export async function attach(router: RunningRouter, request: AttachRequest): Pro
     throw new TapirError("attach: either netns or pid is needed", ExitCode.USAGE);
   const name = String(request.name ?? netns ?? `pid-${String(pid)}`);
   let address = request.address;
+  const cause: Cause = { source: "attach", detail: name };
   await router.change((present) => {
     const configuration = structuredClone(present);
     const target = configuration.networks?.[network];
@@ -48,8 +50,9 @@ export async function attach(router: RunningRouter, request: AttachRequest): Pro
     const port = { ...place, ifname, address, defaultRoute: request.defaultRoute ?? true };
     // Not by assignment: "__proto__" is a name like any other, and the configuration's checks are to see it.
     Object.defineProperty(target.ports, name, { value: port, enumerable: true, configurable: true, writable: true });
+    cause.container = { network, name, port: port as object as PortConfiguration };
     return configuration;
-  });
+  }, cause);
   const gateway = interfaceOf(router, network).address;
   router.log("info", `${name}: attached to ${network}`);
   return { name, network, address: String(address), gateway: formatAddress(gateway), ifname: String(ifname) };
@@ -57,6 +60,7 @@ export async function attach(router: RunningRouter, request: AttachRequest): Pro
 
 export async function detach(router: RunningRouter, name: string): Promise<{ name: string; network: string }> {
   let left = "";
+  const cause: Cause = { source: "detach", detail: name };
   await router.change((present) => {
     const configuration: Configuration = structuredClone(present);
     const holds = ([, { ports }]: [string, { ports?: object }]) => ports !== undefined && Object.hasOwn(ports, name);
@@ -64,8 +68,9 @@ export async function detach(router: RunningRouter, name: string): Promise<{ nam
     if (found === undefined) throw new UnknownNameError(`detach: no container's port is called ${name}`);
     left = found[0];
     delete found[1].ports?.[name];
+    cause.container = { network: left, name };
     return configuration;
-  });
+  }, cause);
   router.log("info", `${name}: detached from ${left}`);
   return { name, network: left };
 }

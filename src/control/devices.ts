@@ -45,14 +45,18 @@ export function checkSystem(devices: readonly DevicePlan[]): void {
 
 /** Opens the device and configures it; what it has made is gone again when it throws. */
 export function openDevice(plan: DevicePlan): OpenDevice {
-  if (plan.netns !== undefined && !existsSync(plan.netns)) {
-    throw new TapirError(`port ${plan.name}: ${noNamespace(plan.netns)}`);
-  }
+  const lacking = noNamespaceOf(plan);
+  if (lacking !== undefined) throw new TapirError(lacking);
   return plan.kind === "tap" ? openTap(plan) : openPacket(plan);
 }
 
 export function closeDevice(device: OpenDevice): void {
   native().closeDescriptor(device.fd);
+}
+
+/** Says that the device's namespace is not there; undefined when it is. */
+export function noNamespaceOf({ name, netns }: DevicePlan): string | undefined {
+  return netns === undefined || existsSync(netns) ? undefined : `port ${name}: ${noNamespace(netns)}`;
 }
 
 function noNamespace(path: string): string {

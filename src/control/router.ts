@@ -3,13 +3,15 @@
  * to change it: a whole new configuration, whose difference to the present one becomes actions (close and open
  * devices, apply the plan). Attaching and detaching a container edit the configuration and go the same way.
  */
-import type { FlowFilter } from "../conntrack/filter.ts";
+import { type FlowFilter, parseFilter } from "../conntrack/filter.ts";
 import { FlowTable } from "../conntrack/flow_table.ts";
 import type { FlowView } from "../conntrack/format.ts";
 import { Counters } from "../dataplane/counters.ts";
 import type { Notice, PortRow, RemovedFlows, RuleLog, ShowTable } from "../dataplane/messages.ts";
 import type { RouterPlan } from "../dataplane/plan.ts";
 import { native } from "../io/native.ts";
+import { formatAddress } from "../packet/ipv4_address.ts";
+import { Changes } from "./changes.ts";
 import {
   type Configuration,
   checkConfiguration,
@@ -19,11 +21,13 @@ import {
   resolvePlan,
 } from "./configuration/configuration.ts";
 import { DataplaneProcess } from "./dataplane_process.ts";
-import { compareDevices, isPlanned } from "./device_change.ts";
-import { checkSystem, closeDevice, failureOf, type OpenDevice, openDevice } from "./devices.ts";
+import { compareDevices, type DeviceChange, isPlanned } from "./device_change.ts";
+import { checkSystem, closeDevice, failureOf, noNamespaceOf, type OpenDevice, openDevice } from "./devices.ts";
+import { compareConfigurations, compareOpen, type Difference } from "./difference.ts";
 import { ExitCode, TapirError } from "./errors.ts";
 import { FlowEventHub } from "./flow_events.ts";
 import { FlowReader, viewRemoved } from "./flows.ts";
+import type { Cause } from "./history.ts";
 
 /** How long the dataplane polls before it sleeps. */
 const SPIN_MICROSECONDS = Number(process.env.TAPIR_SPIN_MICROSECONDS ?? 50);
@@ -41,6 +45,8 @@ export class RunningRouter {
   resolved: ResolvedPlan;
   readonly flows: FlowReader;
   readonly flowEvents: FlowEventHub;
+  /** The configurations that were in force, and the way back to them. */
+  readonly changes: Changes;
   private readonly devices = new Map<number, OpenDevice>();
   /** Why ports of the plan are out of service: they have no device in `devices`. */
   private readonly failed = new Map<number, string>();
@@ -87,6 +93,7 @@ export class RunningRouter {
       died: (reason) => events.died(reason),
     });
     this.flowEvents = new FlowEventHub((request, descriptors) => this.dataplane.request(request, descriptors));
+    this.changes = new Changes(this);
   }
 
   get dataplanePid(): number | undefined {
@@ -102,28 +109,58 @@ export class RunningRouter {
 
   /**
    * Changes the router to another configuration, made from the present one; one change at a time. When it throws, the
-   * old one is still in force.
+   * old one is still in force. With `isLenient`, new devices that cannot be made are out of service, and no reason to fail.
    */
-  change(edit: (present: Configuration) => Configuration): Promise<void> {
-    const changed = this.lastChange.then(() => this.changeTo(edit(this.configuration)));
+  change(
+    edit: (present: Configuration) => Configuration,
+    cause: Cause = { source: "api" },
+    isLenient = false,
+  ): Promise<void> {
+    const changed = this.lastChange.then(() => this.changeTo(edit(this.configuration), cause, isLenient));
     this.lastChange = changed.catch(() => {});
     return changed;
   }
 
-  private async changeTo(configuration: Configuration): Promise<void> {
+  /** What changing to a configuration that `checkConfiguration` accepts would do. */
+  differenceTo(configuration: Configuration): Difference {
+    const next = resolvePlan(configuration, this.resolved);
+    const actions = compareConfigurations(this.configuration, configuration);
+    const { opening } = this.compare(next);
+    const lacking = opening.flatMap((plan) => noNamespaceOf(plan) ?? []);
+    return { actions, ...compareOpen(this.resolved, next), problems: [...this.fixedIn(next), ...lacking] };
+  }
+
+  private async changeTo(configuration: Configuration, cause: Cause, isLenient: boolean): Promise<void> {
     const checked = checkConfiguration(configuration);
     if (checked.errors !== undefined) {
       throw new TapirError(checked.errors.map(formatError).join("\n"), ExitCode.CONFIGURATION);
     }
     if (this.isStopping) throw new TapirError("the router is ending");
+    this.changes.refuseWhilePending(cause);
     const next = resolvePlan(configuration, this.resolved);
-    this.refuseFixed(next);
+    for (const problem of this.fixedIn(next)) throw new TapirError(problem);
+    const change = this.compare(next);
+    const former = { configuration: this.configuration, resolved: this.resolved };
+    await this.switchTo(next, isLenient ? allRetried(change) : change);
+    this.configuration = configuration;
+    this.resolved = next;
+    for (const port of this.failed.keys()) {
+      if (!next.devices.some((plan) => plan.port === port)) this.failed.delete(port);
+    }
+    const retrying = isLenient ? allRetried(change).retrying : change.retrying;
+    for (const plan of retrying) await this.tryToOpen(plan, next);
+    await this.endFlowsOfGone(former.resolved);
+    this.changes.record(cause, compareConfigurations(former.configuration, configuration));
+  }
+
+  private compare(next: ResolvedPlan): DeviceChange {
+    const open = [...this.devices.values()].map(({ plan }) => plan);
+    return compareDevices(open, new Set(this.failed.keys()), next.devices);
+  }
+
+  /** All or nothing: devices and plan. */
+  private async switchTo(next: ResolvedPlan, change: DeviceChange): Promise<void> {
     const open = [...this.devices.values()];
-    const change = compareDevices(
-      open.map(({ plan }) => plan),
-      new Set(this.failed.keys()),
-      next.devices,
-    );
     this.keep(openAll(change.opening));
     try {
       for (const device of open) if (change.closing.includes(device.plan)) await this.removePort(device);
@@ -135,21 +172,28 @@ export class RunningRouter {
       await this.restore();
       throw error;
     }
-    this.configuration = configuration;
-    this.resolved = next;
-    for (const port of this.failed.keys()) {
-      if (!next.devices.some((plan) => plan.port === port)) this.failed.delete(port);
-    }
-    for (const plan of change.retrying) await this.tryToOpen(plan, next);
   }
 
-  /** Throws for what a running router cannot change. */
-  private refuseFixed(next: ResolvedPlan): void {
-    const { limits, socket } = this.resolved;
-    if (JSON.stringify(next.limits) !== JSON.stringify(limits)) {
-      throw new TapirError("limits: cannot change while the router runs");
+  /** Ends the flows of containers that are there no more: the next one with the address is another. */
+  private async endFlowsOfGone(former: ResolvedPlan): Promise<void> {
+    const present = new Set(this.resolved.devices.map(({ address }) => address?.address));
+    for (const { address } of former.devices) {
+      if (address === undefined || present.has(address.address)) continue;
+      const text = formatAddress(address.address);
+      const filter = [...parseFilter({ src: text }), ...parseFilter({ "reply-src": text })];
+      await this.removeFlowsQuietly(filter);
     }
-    if (next.socket !== socket) throw new TapirError("control.socket: cannot change while the router runs");
+  }
+
+  /** What of a plan a running router cannot change to. */
+  private fixedIn(next: ResolvedPlan): string[] {
+    const { limits, socket } = this.resolved;
+    const problems: string[] = [];
+    if (JSON.stringify(next.limits) !== JSON.stringify(limits)) {
+      problems.push("limits: cannot change while the router runs");
+    }
+    if (next.socket !== socket) problems.push("control.socket: cannot change while the router runs");
+    return problems;
   }
 
   /** Goes back to the configuration in force after a change that failed in the middle. */
@@ -243,6 +287,7 @@ export class RunningRouter {
   /** Ends the dataplane and closes all devices, which removes the TAPs. */
   async stop(): Promise<void> {
     this.isStopping = true;
+    this.changes.close();
     await this.lastChange;
     this.flowEvents.close();
     await this.dataplane.stop();
@@ -302,6 +347,11 @@ export class RunningRouter {
       .catch(() => {})
       .finally(() => closeDevice(device));
   }
+}
+
+/** The same, but what is new may fail. */
+function allRetried({ closing, opening, replacing, retrying }: DeviceChange): DeviceChange {
+  return { closing, opening: [], replacing: [], retrying: [...opening, ...replacing, ...retrying] };
 }
 
 function openAll(plans: readonly DevicePlan[]): OpenDevice[] {

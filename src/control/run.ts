@@ -1,20 +1,12 @@
 /** `tapir run`: a router from its configuration file until a signal ends it. */
 import { execFileSync } from "node:child_process";
 import { createApi } from "./api.ts";
-import { type Configuration, formatError, loadConfiguration, resolvePlan } from "./configuration/configuration.ts";
-import { ExitCode, TapirError } from "./errors.ts";
+import { resolvePlan } from "./configuration/configuration.ts";
+import { TapirError } from "./errors.ts";
 import { createLog, type Log, type LogOptions } from "./log.ts";
+import { readConfiguration } from "./read_configuration.ts";
 import { RunningRouter } from "./router.ts";
 import { SocketPlace } from "./socket.ts";
-
-/** Reads a configuration, or throws all its errors, one a line. */
-export function readConfiguration(file: string): Configuration {
-  const loaded = loadConfiguration(file);
-  if (loaded.errors !== undefined) {
-    throw new TapirError(loaded.errors.map(formatError).join("\n"), ExitCode.CONFIGURATION);
-  }
-  return loaded.configuration;
-}
 
 /** Runs until SIGTERM or SIGINT, or until the dataplane dies (then it throws). Removes all that it has made. */
 export async function run(file: string, socket: string | undefined, logging: LogOptions = {}): Promise<void> {
@@ -61,7 +53,7 @@ export async function run(file: string, socket: string | undefined, logging: Log
 /** SIGHUP: reads the file again; what is wrong with it is logged, and the old configuration stays in force. */
 function reread(file: string, router: RunningRouter, log: Log): void {
   router
-    .change(() => readConfiguration(file))
+    .change(() => readConfiguration(file), { source: "sighup", detail: file })
     .then(
       () => log.info(`ready: ${file} has been read again`),
       (error: Error) => log.error(`${error.message}; the former configuration stays in force`),

@@ -21,6 +21,7 @@ interface Document {
   components: { responses: Record<string, object> };
 }
 
+const ajv = new Ajv2020({ strict: true, strictTypes: false });
 const document = openApiDocument(ROUTES) as Document;
 const operations = Object.entries(document.paths).flatMap(([path, methods]) =>
   Object.entries(methods).map(([method, operation]): [string, Operation] => [
@@ -43,7 +44,6 @@ describe("schema/openapi.json", () => {
   });
 
   it.each(operations)("says of %s what it takes and answers, in valid schemas", (name, operation) => {
-    const ajv = new Ajv2020({ strict: true, strictTypes: false });
     expect(operation.summary).toMatch(/^[A-Z`].*\.$/s);
     const named = [...name.matchAll(/\{(\w+)\}/g)].map(([, parameter]) => parameter);
     const inPath = (operation.parameters ?? []).filter((parameter) => parameter.in === "path");
