@@ -12,6 +12,7 @@
         "src/packet_socket.c",
         "src/channel.c",
         "src/watch.c",
+        "src/netlink.c",
         "src/engine.c",
         "src/engine_memory.c",
         "src/engine_receive.c",

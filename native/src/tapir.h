@@ -45,6 +45,7 @@ napi_value channel_pair(napi_env env, napi_callback_info info);
 napi_value channel_send(napi_env env, napi_callback_info info);
 napi_value channel_receive(napi_env env, napi_callback_info info);
 napi_value channel_watch(napi_env env, napi_callback_info info);
+napi_value netlink_open(napi_env env, napi_callback_info info);
 napi_value engine_create(napi_env env, napi_callback_info info);
 napi_value clock_monotonic(napi_env env, napi_callback_info info);
 

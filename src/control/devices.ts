@@ -21,6 +21,8 @@ export interface OpenDevice {
   fd: number;
   /** Bytes. */
   mtu: number;
+  /** Of a device that the router has not made. */
+  ifindex?: number;
   /** Whether the kernel cuts a datagram with a segmentation size (UDP segmentation offload, Linux 6.2); only TAPs tell. */
   cutsDatagrams: boolean;
 }
@@ -118,7 +120,8 @@ function openPacket(plan: DevicePlan): OpenDevice {
   const socket = attempt(plan, () =>
     native().openPacketSocket({ device: ifname, ...(netns === undefined ? {} : { netns }) }),
   );
-  return { plan, fd: socket.fd, mtu: plan.mtu === 0 ? socket.mtu : plan.mtu, cutsDatagrams: false };
+  const { fd, ifindex, mtu } = socket;
+  return { plan, fd, ifindex, mtu: plan.mtu === 0 ? mtu : plan.mtu, cutsDatagrams: false };
 }
 
 function inWhich(netns: string | undefined): string {

@@ -3,6 +3,7 @@
  * to change it: a whole new configuration, whose difference to the present one becomes actions (close and open
  * devices, apply the plan). Attaching and detaching a container edit the configuration and go the same way.
  */
+import { constants } from "node:os";
 import { type FlowFilter, parseFilter } from "../conntrack/filter.ts";
 import { FlowTable } from "../conntrack/flow_table.ts";
 import type { FlowView } from "../conntrack/format.ts";
@@ -28,6 +29,7 @@ import { ExitCode, TapirError } from "./errors.ts";
 import { FlowEventHub } from "./flow_events.ts";
 import { FlowReader, viewRemoved } from "./flows.ts";
 import type { Cause } from "./history.ts";
+import { type UplinkDevice, UplinkLinks } from "./uplinks/uplink_links.ts";
 
 /** How long the dataplane polls before it sleeps. */
 const SPIN_MICROSECONDS = Number(process.env.TAPIR_SPIN_MICROSECONDS ?? 50);
@@ -50,6 +52,7 @@ export class RunningRouter {
   private readonly devices = new Map<number, OpenDevice>();
   /** Why ports of the plan are out of service: they have no device in `devices`. */
   private readonly failed = new Map<number, string>();
+  private readonly links: UplinkLinks;
   private readonly dataplane: DataplaneProcess;
   private readonly memoryFds: number[];
   private readonly events: RouterEvents;
@@ -92,6 +95,14 @@ export class RunningRouter {
       notice: (notice) => this.takeNotice(notice),
       died: (reason) => events.died(reason),
     });
+    this.links = new UplinkLinks({
+      uplinks: () => this.uplinks(),
+      setLink: (index, isUp) => this.tell({ type: "set-link", interface: index, isUp }),
+      mtuChanged: () => this.tell({ type: "apply", plan: this.completePlan(this.resolved) }),
+      lost: ({ port }) => this.fail(port, constants.errno.ENODEV),
+      retry: (plan) => this.retry(plan),
+      log: (level, message) => events.log(level, message),
+    });
     this.flowEvents = new FlowEventHub((request, descriptors) => this.dataplane.request(request, descriptors));
     this.changes = new Changes(this);
   }
@@ -105,6 +116,7 @@ export class RunningRouter {
     const plan = this.completePlan(this.resolved);
     await this.dataplane.request({ type: "start", plan, limits, spinMicroseconds: SPIN_MICROSECONDS }, this.memoryFds);
     for (const device of this.devices.values()) await this.addPort(device, this.resolved);
+    this.links.sync();
   }
 
   /**
@@ -149,6 +161,7 @@ export class RunningRouter {
     }
     const retrying = isLenient ? allRetried(change).retrying : change.retrying;
     for (const plan of retrying) await this.tryToOpen(plan, next);
+    this.links.sync();
     await this.endFlowsOfGone(former.resolved);
     this.changes.record(cause, compareConfigurations(former.configuration, configuration));
   }
@@ -172,6 +185,37 @@ export class RunningRouter {
       await this.restore();
       throw error;
     }
+  }
+
+  /** Opens a device that has come back. */
+  private retry({ port }: DevicePlan): void {
+    this.lastChange = this.lastChange.then(async () => {
+      const plan = this.resolved.devices.find((each) => each.port === port);
+      if (plan === undefined || this.isStopping || !this.failed.has(port)) return;
+      await this.tryToOpen(plan, this.resolved);
+      if (this.failed.has(port)) return;
+      this.events.log("info", `port ${plan.name} works again`);
+      this.tell({ type: "apply", plan: this.completePlan(this.resolved) });
+      this.links.sync();
+    });
+  }
+
+  private uplinks(): UplinkDevice[] {
+    const { plan, devices } = this.resolved;
+    return plan.interfaces
+      .filter(({ kind }) => kind === "uplink")
+      .flatMap(({ index }) => {
+        const port = plan.ports.find((each) => each.interface === index)?.index;
+        const device = devices.find((each) => each.port === port);
+        return device === undefined ? [] : { plan: device, interface: index, open: this.devices.get(device.port) };
+      });
+  }
+
+  /** Tells the dataplane something of which only its death could be the failure. */
+  private tell(request: Parameters<DataplaneProcess["request"]>[0]): void {
+    this.dataplane.request(request).catch((error: Error) => {
+      if (!this.isStopping) this.events.log("error", `the dataplane: ${error.message}`);
+    });
   }
 
   /** Ends the flows of containers that are there no more: the next one with the address is another. */
@@ -271,6 +315,7 @@ export class RunningRouter {
       const device = devices[index];
       const { port: _, ...counters } = rows.find((row) => row.port === port.index) ?? { port: 0 };
       const why = this.failed.get(port.index);
+      const link = this.links.problemOf(port.index);
       return {
         name: port.name,
         interface: plan.interfaces.find((each) => each.index === port.interface)?.name,
@@ -278,7 +323,7 @@ export class RunningRouter {
         device: device.ifname,
         namespace: device.netns ?? null,
         mtu: this.devices.get(port.index)?.mtu ?? device.mtu,
-        state: why === undefined ? "up" : `failed (${why})`,
+        state: why !== undefined ? `failed (${why})` : link === undefined ? "up" : `down (${link})`,
         ...counters,
       };
     });
@@ -289,6 +334,7 @@ export class RunningRouter {
     this.isStopping = true;
     this.changes.close();
     await this.lastChange;
+    this.links.close();
     this.flowEvents.close();
     await this.dataplane.stop();
     for (const device of this.devices.values()) closeDevice(device);
@@ -346,6 +392,7 @@ export class RunningRouter {
       .request({ type: "remove-port", port })
       .catch(() => {})
       .finally(() => closeDevice(device));
+    this.links.deviceLost(device.plan);
   }
 }
 

@@ -43,7 +43,7 @@ export function receiveArp(router: Router, frame: Frame): number {
 
 /** The interface's own address, or one that source NAT takes there. */
 function isOwn(router: Router, ingress: Interface, address: number): boolean {
-  if (address === ingress.address) return true;
+  if (ingress.owns(address)) return true;
   const route = router.routes.lookup(address);
   return route !== undefined && route.kind === RouteKind.LOCAL && route.interface === ingress.index;
 }
@@ -96,8 +96,9 @@ export function sendArpRequest(router: Router, neighbour: number): void {
   const request = startArp(router, egress, high, low);
   if (request === undefined) return;
   const at = request.at + ETHERNET_HEADER_BYTES;
-  const { macHigh, macLow, address } = egress;
+  const { macHigh, macLow } = egress;
   const target = neighbours.address[neighbour];
+  const address = egress.addressTowards(target);
   arp.write(router.memory, at, arp.ArpOperation.REQUEST, macHigh, macLow, address, 0, 0, target);
   const port = isKnown && egress.isNetwork ? router.macs.find(egress.index, high, low, router.now) : -1;
   request.egressPort = port < 0 ? FLOOD : port;

@@ -5,7 +5,7 @@
 
 import { prefixMask } from "../packet/ipv4_address.ts";
 import { parseMac } from "../packet/mac_address.ts";
-import type { GuardPlan, InterfacePlan, PortPlan } from "./plan.ts";
+import type { AddressPlan, GuardPlan, InterfacePlan, PortPlan } from "./plan.ts";
 
 export class Interface {
   readonly index: number;
@@ -15,6 +15,8 @@ export class Interface {
   readonly address: number;
   readonly prefixLength: number;
   readonly broadcast: number;
+  /** All of its addresses: the one above, then further ones of an uplink. */
+  readonly addresses: readonly AddressPlan[];
   readonly macHigh: number;
   readonly macLow: number;
   readonly mtu: number;
@@ -35,7 +37,8 @@ export class Interface {
     this.isNetwork = plan.kind === "network";
     this.address = plan.address;
     this.prefixLength = plan.prefixLength;
-    this.broadcast = plan.address | ~prefixMask(plan.prefixLength);
+    this.broadcast = broadcastOf(plan);
+    this.addresses = [{ address: plan.address, prefixLength: plan.prefixLength }, ...(plan.further ?? [])];
     this.macHigh = mac.high;
     this.macLow = mac.low;
     this.mtu = plan.mtu;
@@ -54,10 +57,34 @@ export class Interface {
     this.ports = this.ports.filter((other) => other !== port);
   }
 
-  /** Whether `address` is of this interface's subnet. */
+  /** Whether `address` is of one of this interface's subnets. */
   holds(address: number): boolean {
-    return ((address ^ this.address) & prefixMask(this.prefixLength)) === 0;
+    for (let i = 0; i < this.addresses.length; i++) if (isWithin(this.addresses[i], address)) return true;
+    return false;
   }
+
+  /** Whether `address` is the router's own, on this interface. */
+  owns(address: number): boolean {
+    for (let i = 0; i < this.addresses.length; i++) if (this.addresses[i].address === address) return true;
+    return false;
+  }
+
+  /** The router's own address that a neighbour is asked in the name of: one of its subnet, else the first. */
+  addressTowards(neighbour: number): number {
+    for (let i = 0; i < this.addresses.length; i++) {
+      if (isWithin(this.addresses[i], neighbour)) return this.addresses[i].address;
+    }
+    return this.address;
+  }
+}
+
+function isWithin({ address, prefixLength }: AddressPlan, other: number): boolean {
+  return ((address ^ other) & prefixMask(prefixLength)) === 0;
+}
+
+/** The last address of a subnet. */
+export function broadcastOf({ address, prefixLength }: AddressPlan): number {
+  return address | ~prefixMask(prefixLength);
 }
 
 /** Whose frames a port takes. */

@@ -13,6 +13,7 @@ import type { FrameIo } from "../io/port.ts";
 import { Arena, SLOT_BYTES } from "../packet/arena.ts";
 import { Alarms } from "./alarms.ts";
 import { removeMatching } from "./end_flows.ts";
+import { setLinkState } from "./link_state.ts";
 import { BURST_FRAMES, Loop } from "./loop.ts";
 import type { Notice, Reply, Request } from "./messages.ts";
 import type { PortPlan } from "./plan.ts";
@@ -146,6 +147,8 @@ class Dataplane {
         );
       case "remove-port":
         return this.removePort(router, request.port);
+      case "set-link":
+        return setLinkState(router, request.interface, request.isUp);
       case "show":
         return show(router, request.table, this.portCounters);
       case "remove-flows":

@@ -27,6 +27,8 @@ export type Request =
   /** Descriptor: a ring for events of `capacity` records. They are written until the next message, or the end. */
   | { id: number; type: "watch-flows"; capacity: number }
   | { id: number; type: "unwatch-flows" }
+  /** The device of an interface has gone down or come up. */
+  | { id: number; type: "set-link"; interface: number; isUp: boolean }
   /** Ends the loop; the process exits with 0 after its reply. */
   | { id: number; type: "stop" };
 

@@ -35,7 +35,7 @@ export class NatTable {
     this.rules = rules;
     this.interfaces = interfaces;
     const { nat, sets } = rules.ruleSet;
-    this.words = JSON.stringify([nat, sets, interfaces.map((each) => [each?.name, each?.address])]);
+    this.words = JSON.stringify([nat, sets, interfaces.map((each) => [each?.name, each?.addresses])]);
     let number = 0;
     for (const table of [rules.ruleSet.filter, rules.ruleSet.nat]) {
       for (const chain of table.chains) {

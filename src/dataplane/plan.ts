@@ -8,6 +8,11 @@ import type { TimeoutSeconds } from "../conntrack/timeouts.ts";
 import type { RuleSet } from "../filter/rule_set.ts";
 import type { Prefix } from "../packet/ipv4_address.ts";
 
+export interface AddressPlan {
+  address: number;
+  prefixLength: number;
+}
+
 /** An L3 interface of the router: a network (a bridge with a gateway address) or an uplink (one port, no bridge). */
 export interface InterfacePlan {
   index: number;
@@ -16,6 +21,8 @@ export interface InterfacePlan {
   /** The router's own address on it. */
   address: number;
   prefixLength: number;
+  /** An uplink: more addresses of the router's own, with their subnets. */
+  further?: AddressPlan[];
   /** The router's own hardware address on it, stable over restarts. */
   mac: string;
   /** Largest IPv4 packet in bytes. */
@@ -72,6 +79,8 @@ export interface RoutePlan {
   interface: number;
   /** Next hop; absent for a connected route (the destination itself is the neighbour). */
   via?: number;
+  /** Of routes to the same prefix whose interfaces are up, the one with the lowest is taken; 0 where it is absent. */
+  metric?: number;
 }
 
 /** How flows are tracked. */

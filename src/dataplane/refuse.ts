@@ -138,7 +138,8 @@ function startAnswer(router: Router, frame: Frame, protocol: number, tos: number
   answer.end = answer.ip + length;
   answer.protocol = protocol;
   answer.fragment = 0;
-  answer.source = isReset || router.isOwnAddress(frame.destination) ? frame.destination : ingress.address;
+  const isFromTarget = isReset || router.isOwnAddress(frame.destination);
+  answer.source = isFromTarget ? frame.destination : ingress.addressTowards(frame.source);
   answer.destination = frame.source;
   clearVnetHeader(memory, answer.at);
   setEtherType(memory, answer.at, EtherType.IPV4);

@@ -50,6 +50,9 @@ export interface RouterOptions {
 /** Burst positions are bounded by this. */
 export const BURST_LIMIT = 256;
 
+/** Flows keep the egress interface in 8 bits. */
+const INTERFACE_LIMIT = 256;
+
 /** Datagrams that may be put together from fragments at once. */
 const MAX_REASSEMBLIES = 256;
 
@@ -78,7 +81,10 @@ export class Router {
   readonly filterKey = new FilterKey();
 
   interfaces: (Interface | undefined)[] = [];
+  /** 1 for an interface whose device is down; see `link_state.ts`. */
+  readonly linkDown = new Uint8Array(INTERFACE_LIMIT);
   routes: Routes;
+  plan: RouterPlan;
   isBcp = false;
   /** Translated flows that one inside address may have; 0: any number. */
   private flowsPerHost = 0;
@@ -106,6 +112,7 @@ export class Router {
     this.frames = arena.frames;
     this.io = options.io;
     this.random = random;
+    this.plan = plan;
     this.now = options.now;
     this.counters = new Counters(options.counterMemory);
     this.ports = new PortTable(options.portLimit);
@@ -137,7 +144,7 @@ export class Router {
       interfaces[each.index] = new Interface(each, plan.ports, !rules.bridge.isOpen);
     }
     const nat = new NatTable(rules, interfaces, around);
-    const routes = new Routes(interfaces, plan.routes, nat.pools);
+    const routes = new Routes(interfaces, plan.routes, nat.pools, this.linkDown);
     const timeouts = timeoutsOf(plan.conntrack);
     rules.carryCounters(this.rules);
     const hasNewDestinations = this.changesDestinations(nat);
@@ -146,12 +153,11 @@ export class Router {
       const before = this.interfaces[index];
       const after = interfaces[index];
       if (before !== undefined && after !== undefined) after.ports = before.ports;
-      if (before !== undefined && (after === undefined || after.address !== before.address)) {
-        this.dropNeighbours(index);
-        endFlowsOf(this, before.address);
-      }
+      if (before !== undefined) this.endAddresses(before, after);
+      if (after === undefined) this.linkDown[index] = 0;
     }
     this.interfaces = interfaces;
+    this.plan = plan;
     this.ports.update(plan.ports);
     for (const port of plan.ports) {
       if (this.ports.interfaceOf[port.index] === port.interface) this.impairments.setPort(port, this.now);
@@ -214,7 +220,7 @@ export class Router {
   /** Whether `address` is one of the router's own. */
   isOwnAddress(address: number): boolean {
     for (let i = 0; i < this.interfaces.length; i++) {
-      if (this.interfaces[i]?.address === address) return true;
+      if (this.interfaces[i]?.owns(address) === true) return true;
     }
     return false;
   }
@@ -272,6 +278,12 @@ export class Router {
     }
   }
 
+  /** Ends what lived by addresses of an interface that it has no more. */
+  private endAddresses(before: Interface, after: Interface | undefined): void {
+    if (after === undefined || after.address !== before.address) this.dropNeighbours(before.index);
+    for (const { address } of before.addresses) if (after?.owns(address) !== true) endFlowsOf(this, address);
+  }
+
   private takeConntrack(plan: ConntrackPlan, timeouts: Timeouts): void {
     const isBcp = plan.profile === "bcp";
     // What holds of a mapping differs between the profiles: no flow of one lives on in the other.
@@ -283,7 +295,8 @@ export class Router {
     this.flowsPerHost = plan.flowsPerHost;
   }
 
-  private dropNeighbours(interfaceIndex: number): void {
+  /** Forgets the neighbours of an interface; what waits for them is lost. */
+  dropNeighbours(interfaceIndex: number): void {
     for (const neighbour of this.neighbours.indexes()) {
       if (this.neighbours.interfaceOf[neighbour] !== interfaceIndex) continue;
       for (let slot = this.neighbours.takeParked(neighbour); slot >= 0; slot = this.neighbours.takeParked(neighbour)) {

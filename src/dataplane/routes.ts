@@ -6,7 +6,7 @@
 import type { AddressType } from "../filter/rule_set.ts";
 import { isMulticast, LIMITED_BROADCAST } from "../packet/ipv4.ts";
 import { LongestPrefixMatch } from "../routing/lpm.ts";
-import type { Interface } from "./interfaces.ts";
+import { broadcastOf, type Interface } from "./interfaces.ts";
 import type { AddressPool } from "./nat_table.ts";
 import type { RoutePlan } from "./plan.ts";
 
@@ -31,25 +31,26 @@ export class Routes {
   private readonly routes: Route[] = [];
   private readonly indexes = new Map<string, number>();
 
-  /** Longer and earlier routes win: local before connected before configured. */
+  /**
+   * Longer and earlier routes win: local before connected before configured. Interfaces whose entry in `isDown` is 1
+   * have no routes, but their addresses stay the router's own, as in Linux.
+   */
   constructor(
     interfaces: readonly (Interface | undefined)[],
     configured: readonly RoutePlan[],
     pools: readonly AddressPool[],
+    isDown: ArrayLike<number> = [],
   ) {
+    const subnets = interfaces.reduce((sum, each) => sum + (each?.addresses.length ?? 0), 0);
     // Subnet, broadcast addresses and own address of each interface; a pool's addresses.
     const pooled = pools.reduce((sum, { first, last }) => sum + last - first + 1, 0);
-    this.match = new LongestPrefixMatch({ capacity: configured.length + interfaces.length * 4 + pooled + 1 });
-    for (const route of configured) {
+    this.match = new LongestPrefixMatch({ capacity: configured.length + subnets * 4 + pooled + 1 });
+    for (const route of byRisingPreference(configured)) {
+      if (isDown[route.interface] === 1) continue;
       this.add(RouteKind.UNICAST, route.interface, route.via ?? 0, route.to.address, route.to.length);
     }
     for (const each of interfaces) {
-      if (each === undefined) continue;
-      this.add(RouteKind.UNICAST, each.index, 0, each.address, each.prefixLength);
-      if (each.prefixLength < 31) {
-        this.add(RouteKind.BROADCAST, each.index, 0, each.broadcast, 32);
-        this.add(RouteKind.BROADCAST, each.index, 0, each.broadcast & each.address, 32);
-      }
+      if (each !== undefined && isDown[each.index] !== 1) this.addSubnets(each);
     }
     // Addresses that source NAT takes are the router's own: it answers ARP for them.
     for (const { interface: owner, first, last } of pools) {
@@ -58,7 +59,8 @@ export class Routes {
       }
     }
     for (const each of interfaces) {
-      if (each !== undefined) this.add(RouteKind.LOCAL, each.index, 0, each.address, 32);
+      if (each === undefined) continue;
+      for (const { address } of each.addresses) this.add(RouteKind.LOCAL, each.index, 0, address, 32);
     }
   }
 
@@ -77,6 +79,17 @@ export class Routes {
     return kind === RouteKind.BROADCAST ? "BROADCAST" : "UNICAST";
   }
 
+  private addSubnets({ index, addresses }: Interface): void {
+    // Of equal subnets the first wins: it is added last.
+    for (const each of [...addresses].reverse()) {
+      this.add(RouteKind.UNICAST, index, 0, each.address, each.prefixLength);
+      if (each.prefixLength >= 31) continue;
+      const broadcast = broadcastOf(each);
+      this.add(RouteKind.BROADCAST, index, 0, broadcast, 32);
+      this.add(RouteKind.BROADCAST, index, 0, broadcast & each.address, 32);
+    }
+  }
+
   private add(kind: number, interfaceIndex: number, via: number, address: number, length: number): void {
     const name = `${kind} ${interfaceIndex} ${via}`;
     let index = this.indexes.get(name);
@@ -86,4 +99,9 @@ export class Routes {
     }
     this.match.insert(address, length, index);
   }
+}
+
+/** Of routes to one prefix, the one with the lowest metric last, and of equal ones the first. */
+function byRisingPreference(routes: readonly RoutePlan[]): RoutePlan[] {
+  return [...routes].reverse().sort((a, b) => (b.metric ?? 0) - (a.metric ?? 0));
 }

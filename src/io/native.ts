@@ -171,6 +171,12 @@ export interface Native {
   /** Calls back from the event loop whenever `fd` is readable, until the returned function is called. */
   watchReadable(fd: number, callback: () => void): () => void;
 
+  /**
+   * A socket on which the kernel tells of changes in a namespace (rtnetlink(7)): `groups` are the bits of `RTMGRP_*`.
+   * Messages come by `receiveMessage`, which throws ENOBUFS where some were lost, and go by `sendMessage`.
+   */
+  openRouteNetlink(options: { groups: number; netns?: string }): number;
+
   createEngine(memory: EngineMemory): Engine;
   /** CLOCK_MONOTONIC in milliseconds, as a double. */
   monotonicMilliseconds(): number;

@@ -3,8 +3,9 @@ import type { InterfacePlan, PortPlan } from "../../dataplane/plan.ts";
 import type { Prefix } from "../../packet/ipv4_address.ts";
 import { formatAddress } from "../../packet/ipv4_address.ts";
 import { parseMac } from "../../packet/mac_address.ts";
-import { formatPrefix, isHostOf, overlap, readAddress, readInterfaceAddress, readPrefix } from "./addresses.ts";
+import { formatPrefix, isHostOf, overlap, readAddress, readPrefix } from "./addresses.ts";
 import { type Impair, readImpair, withOwnSeeds } from "./build_impair.ts";
+import { UplinkBuilder } from "./build_uplinks.ts";
 import { type DevicePlan, derivedMac, netnsPath } from "./devices.ts";
 import { formatPath, type Path, quote, type Report } from "./errors.ts";
 import { type Indexes, interfaceKey, portKey } from "./indexes.ts";
@@ -14,11 +15,9 @@ import {
   DEFAULT_MTU,
   type NetworkConfiguration,
   type PortConfiguration,
-  type UplinkConfiguration,
 } from "./schema.ts";
 
 const LONGEST_NETWORK_PREFIX = 30;
-const LONGEST_UPLINK_PREFIX = 31;
 
 /** A subnet that the router is connected to. */
 export interface Connected {
@@ -49,10 +48,10 @@ export class InterfaceBuilder {
   readonly interfaces: InterfacePlan[] = [];
   readonly ports: PortPlan[] = [];
   readonly devices: DevicePlan[] = [];
-  /** Of all interfaces, if `isComplete`: one whose addresses are wrong is left out. */
+  /** Of all interfaces, if `isComplete`: one whose addresses are wrong is left out. The first of each is its own. */
   readonly connected: Connected[] = [];
   /** Gateways of uplinks: the default routes. */
-  readonly gateways: { interface: number; via: number; path: Path }[] = [];
+  readonly gateways: { interface: number; via: number; metric: number; path: Path }[] = [];
   /** By name of a network or uplink. */
   readonly indexOfInterface = new Map<string, number>();
   /** Ports by name: of a network and an uplink all their ports, of a port itself. */
@@ -60,12 +59,14 @@ export class InterfaceBuilder {
 
   /** Whether every interface could be built. */
   get isComplete(): boolean {
-    return this.connected.length === this.indexOfInterface.size;
+    return this.built.size === this.indexOfInterface.size;
   }
 
+  /** Interfaces whose addresses could be read. */
+  private readonly built = new Set<number>();
   private readonly interfaceIndexes: Indexes;
   private readonly portIndexes: Indexes;
-  private readonly report: Report;
+  readonly report: Report;
   /** Paths of the ports and uplinks by device, each of which can be used once. */
   private readonly deviceUsers = new Map<string, Path>();
 
@@ -77,7 +78,8 @@ export class InterfaceBuilder {
 
   build(configuration: Configuration): void {
     for (const [name, network] of Object.entries(configuration.networks ?? {})) this.addNetwork(name, network);
-    for (const [name, uplink] of Object.entries(configuration.uplinks ?? {})) this.addUplink(name, uplink);
+    const uplinks = new UplinkBuilder(this);
+    for (const [name, uplink] of Object.entries(configuration.uplinks ?? {})) uplinks.add(name, uplink);
   }
 
   private addNetwork(name: string, network: NetworkConfiguration): void {
@@ -122,7 +124,7 @@ export class InterfaceBuilder {
     for (const [port, settings] of ports) this.addPort(context, port, settings, [...path, "ports", port]);
   }
 
-  private readImpair(impair: Impair | undefined, path: Path): ReturnType<typeof readImpair> | undefined {
+  readImpair(impair: Impair | undefined, path: Path): ReturnType<typeof readImpair> | undefined {
     return impair === undefined ? undefined : readImpair(impair, [...path, "impair"], this.report);
   }
 
@@ -193,81 +195,33 @@ export class InterfaceBuilder {
     return mac;
   }
 
-  private addUplink(name: string, uplink: UplinkConfiguration): void {
-    const path = ["uplinks", name];
-    const index = this.takeInterface("uplink", name);
-    this.checkUplinkPlace(uplink, path);
-    const at = [...path, "address"];
-    const own = readInterfaceAddress(uplink.address, at, this.report);
-    if (own === undefined || !this.hasRoom(own, LONGEST_UPLINK_PREFIX, at)) return;
-    if (!isHostOf(own, own.address, "address", at, this.report)) return;
-    const { address, length: prefixLength } = own;
-    // With its address: routers whose uplinks have the same name may meet on one segment.
-    const mac = derivedMac(`${name} ${formatAddress(address)}`);
-    const mtu = uplink.mtu ?? (uplink.kind === "tap" ? DEFAULT_MTU : 0);
-    this.interfaces.push({ index, name, kind: "uplink", address, prefixLength, mac, mtu });
-    this.connect({ interface: index, name, prefix: own, address }, at);
-    this.readUplinkGateway(uplink, own, index, path);
-    const netns = uplink.kind === "tap" ? netnsPath(uplink) : undefined;
-    const device = {
-      kind: uplink.kind,
-      name,
-      ...(netns === undefined ? {} : { netns }),
-      ifname: uplink.device,
-      mtu,
-      mac: uplink.kind === "tap" ? derivedMac(`${name}/${name}`) : mac,
-    };
-    this.addDevice(
-      interfaceKey("uplink", name),
-      index,
-      device,
-      path,
-      withOwnSeeds(this.readImpair(uplink.impair, path) ?? {}, name),
-    );
-  }
-
-  private checkUplinkPlace(uplink: UplinkConfiguration, path: Path): void {
-    if (uplink.kind === "packet") {
-      for (const key of ["netns", "pid"] as const) {
-        if (uplink[key] !== undefined) this.report([...path, key], `${quote(key)} is for uplinks of kind tap`, "key");
-      }
-    } else if (uplink.netns !== undefined && uplink.pid !== undefined) {
-      this.report([...path, "pid"], '"netns" and "pid" exclude each other', "key");
-    }
-  }
-
-  private readUplinkGateway(uplink: UplinkConfiguration, own: Prefix, index: number, path: Path): void {
-    if (uplink.gateway === undefined) return;
-    const at = [...path, "gateway"];
-    const via = readAddress(uplink.gateway, at, this.report);
-    if (via === undefined || !isHostOf(own, via, "gateway", at, this.report)) return;
-    if (via === own.address) this.report(at, `gateway ${formatAddress(via)} is the router's own address`);
-    else this.gateways.push({ interface: index, via, path: at });
-  }
-
-  private takeInterface(kind: InterfacePlan["kind"], name: string): number {
+  takeInterface(kind: InterfacePlan["kind"], name: string): number {
     const index = this.interfaceIndexes.take(interfaceKey(kind, name));
     this.indexOfInterface.set(name, index);
     this.portsOf.set(name, []);
     return index;
   }
 
-  private hasRoom(subnet: Prefix, longest: number, path: Path): boolean {
+  hasRoom(subnet: Prefix, longest: number, path: Path): boolean {
     if (subnet.length >= 1 && subnet.length <= longest) return true;
     this.report(path, `prefix length /${subnet.length} is not /1 to /${longest}`);
     return false;
   }
 
-  private connect(connected: Connected, path: Path): void {
-    const other = this.connected.find(({ prefix }) => overlap(prefix, connected.prefix));
+  /** Notes a subnet. Those of one interface may overlap, those of two may not. */
+  connect(connected: Connected, path: Path): void {
+    const other = this.connected.find(
+      (each) => each.interface !== connected.interface && overlap(each.prefix, connected.prefix),
+    );
     if (other !== undefined) {
       const theirs = `${formatPrefix(other.prefix)} of ${quote(other.name)}`;
       this.report(path, `${formatPrefix(connected.prefix)} overlaps ${theirs}`);
     }
     this.connected.push(connected);
+    this.built.add(connected.interface);
   }
 
-  private addDevice(
+  addDevice(
     interfaceKeyOfPort: string,
     index: number,
     device: Omit<DevicePlan, "port">,

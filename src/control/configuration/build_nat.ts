@@ -39,6 +39,8 @@ interface SourceParts {
 
 interface Place {
   protocols: readonly number[];
+  /** The address that is published; undefined where the uplink has none yet. */
+  address: number | undefined;
   interface: number;
   ports: Range;
   path: Path;
@@ -159,8 +161,9 @@ export class NatBuilder {
     const target = ports === undefined ? undefined : this.target(rule.to, ports, [...path, "to"]);
     if (owner === undefined || ports === undefined || target === undefined) return [];
     const protocols: readonly number[] = PROTOCOLS[rule.proto];
-    if (!this.isFirst({ protocols, interface: owner, ports, path: [...path, "port"] })) return [];
-    const address = this.interfaces.connected.find((each) => each.interface === owner)?.address ?? 0;
+    const address = this.publishedAddress(rule, owner, path);
+    if (!this.isFirst({ protocols, interface: owner, address, ports, path: [...path, "port"] })) return [];
+    if (address === undefined) return [];
     const { to, toPort } = target;
     const last = ports.last - ports.first;
     return protocols.map((protocol) => ({
@@ -177,10 +180,25 @@ export class NatBuilder {
     }));
   }
 
+  /** The uplink's address that a rule publishes. */
+  private publishedAddress(rule: PublishConfiguration, owner: number, path: Path): number | undefined {
+    const own = this.interfaces.connected.filter((each) => each.interface === owner).map(({ address }) => address);
+    if (rule.address === undefined) return own[0];
+    const at = [...path, "address"];
+    const address = readAddress(rule.address, at, this.report);
+    if (address === undefined || own.length === 0 || own.includes(address)) return address;
+    this.report(
+      at,
+      `${quote(rule.on)} has no address ${formatAddress(address)} (it has ${own.map(formatAddress).join(", ")})`,
+    );
+    return undefined;
+  }
+
   private isFirst(place: Place): boolean {
     const other = this.published.find(
-      ({ protocols, interface: owner, ports }) =>
+      ({ protocols, interface: owner, address, ports }) =>
         owner === place.interface &&
+        address === place.address &&
         ports.first <= place.ports.last &&
         place.ports.first <= ports.last &&
         protocols.some((protocol) => place.protocols.includes(protocol)),

@@ -15,17 +15,19 @@ export function buildRoutes(configuration: Configuration, interfaces: InterfaceB
   const places = new Map<string, Path>();
   const addOnce = (route: RoutePlan, path: Path): void => {
     const to = formatPrefix(route.to);
-    const place = places.get(to);
+    const key = `${to} ${route.metric ?? 0}`;
+    const place = places.get(key);
     if (place !== undefined) {
-      const what = route.to.length === 0 ? "a second default route" : `a second route to ${to}`;
+      const metric = route.metric === undefined ? "" : ` with metric ${route.metric}`;
+      const what = `${route.to.length === 0 ? "a second default route" : `a second route to ${to}`}${metric}`;
       report(path, `${what}: the first is at ${formatPath(place)}`);
       return;
     }
-    places.set(to, path);
+    places.set(key, path);
     routes.push(route);
   };
-  for (const gateway of gateways)
-    addOnce({ to: EVERYWHERE, interface: gateway.interface, via: gateway.via }, gateway.path);
+  for (const { interface: index, via, metric, path } of gateways)
+    addOnce({ to: EVERYWHERE, interface: index, via, ...(metric === 0 ? {} : { metric }) }, path);
   const defaults = routes.splice(0);
   for (const [index, { to: toText, via: viaText }] of (configuration.routes ?? []).entries()) {
     const path = ["routes", index];

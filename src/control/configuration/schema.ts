@@ -10,31 +10,29 @@ import { type Static, Type } from "typebox";
 import { DEFAULT_SOCKET } from "../default_socket.ts";
 import { impair } from "./schema_impair.ts";
 import { ConntrackSchema, flowsPerHost, NatSchema } from "./schema_nat.ts";
-import { address, CLOSED, integer, named, oneOrMore, prefix } from "./schema_parts.ts";
+import {
+  address,
+  CLOSED,
+  deviceName,
+  hardwareAddress,
+  integer,
+  mtu,
+  named,
+  netns,
+  oneOrMore,
+  pid,
+  prefix,
+} from "./schema_parts.ts";
 import { chain } from "./schema_rules.ts";
+import { UplinkSchema } from "./schema_uplinks.ts";
 
 export const DEFAULT_MTU = 1500;
 export const DEFAULT_IFNAME = "eth0";
 export const DEFAULT_AGEING_SECONDS = 300;
 export const DEFAULT_LIMITS = { flows: 262_144, macs: 16_384, neighbours: 4096 };
 
-/** Bytes. IPv4 needs 68 (RFC 791); a frame with its Ethernet header must fit into 64 KiB. */
-const LEAST_MTU = 68;
-const LARGEST_MTU = 65_521;
 /** A unix socket's path has 108 bytes with its final zero. */
 export const LONGEST_SOCKET_PATH = 107;
-
-/** Linux refuses slashes, colons and spaces in a device's name, and replaces %d. */
-const deviceName = (options: object) =>
-  Type.String({
-    pattern: "^(?!\\.{1,2}$)[!-$&-.0-9;-~]{1,15}$",
-    title: "a device name of 1 to 15 characters",
-    ...options,
-  });
-const netns = (options: object) =>
-  Type.String({ pattern: "^(?!\\.{1,2}$)[^/\\s]{1,255}$", title: "a network namespace's name", ...options });
-const mtu = (options: object) => integer(LEAST_MTU, LARGEST_MTU, options);
-const pid = (options: object) => integer(1, 4_194_304, { title: "a process id", ...options });
 
 const PortSchema = Type.Object(
   {
@@ -56,9 +54,7 @@ const PortSchema = Type.Object(
       }),
     ),
     mac: Type.Optional(
-      Type.String({
-        pattern: "^[0-9A-Fa-f]{2}(:[0-9A-Fa-f]{2}){5}$",
-        title: "a hardware address like 02:00:00:00:00:02",
+      hardwareAddress({
         description: "Hardware address of the device. Default: made from the names of network and port.",
       }),
     ),
@@ -110,32 +106,6 @@ const NetworkSchema = Type.Object(
     ports: Type.Optional(named(PortSchema, { title: "a map of ports", description: "Containers, by name." })),
   },
   { ...CLOSED, title: "a map", description: "A bridge with a gateway address." },
-);
-
-const UplinkSchema = Type.Object(
-  {
-    kind: Type.Enum(["packet", "tap"], {
-      title: "packet or tap",
-      description:
-        "`packet`: an existing device of the router's namespace, used over a packet socket. `tap`: a TAP device that the router makes.",
-    }),
-    device: deviceName({ description: "Name of the device.", examples: ["up0"] }),
-    address: Type.String({
-      title: "an IPv4 address with a prefix length",
-      description: "The router's own address and the length of its subnet's prefix, /1 to /31.",
-      examples: ["203.0.113.1/24"],
-    }),
-    gateway: Type.Optional(address({ description: "Next hop of the default route. One uplink at most has it." })),
-    mtu: Type.Optional(mtu({ description: "Largest IPv4 packet in bytes. Default: the device's." })),
-    netns: Type.Optional(
-      netns({ description: "For `tap`: namespace that the device is made in. Default: the router's own." }),
-    ),
-    pid: Type.Optional(
-      pid({ description: "For `tap`, instead of `netns`: a process whose network namespace is used." }),
-    ),
-    impair: impair("this uplink"),
-  },
-  { ...CLOSED, title: "a map", description: "An interface to the outside; it is not bridged." },
 );
 
 const RouteSchema = Type.Object(
@@ -237,4 +207,4 @@ export const ConfigurationSchema = Type.Object(
 export type Configuration = Static<typeof ConfigurationSchema>;
 export type NetworkConfiguration = Static<typeof NetworkSchema>;
 export type PortConfiguration = Static<typeof PortSchema>;
-export type UplinkConfiguration = Static<typeof UplinkSchema>;
+export type { UplinkConfiguration } from "./schema_uplinks.ts";

@@ -1,7 +1,7 @@
 /** The shape of what NAT and conntrack are told. */
 import { type Static, Type } from "typebox";
 import { LARGEST_TIMEOUT_SECONDS, LINUX_TIMEOUTS, type TimeoutSeconds } from "../../conntrack/timeouts.ts";
-import { CLOSED, integer, prefix } from "./schema_parts.ts";
+import { address, CLOSED, integer, prefix } from "./schema_parts.ts";
 
 /** Addresses that one rule of source NAT may hand out. */
 export const MOST_POOL_ADDRESSES = 1024;
@@ -48,6 +48,9 @@ const PublishSchema = Type.Object(
   {
     proto: Type.Enum(["tcp", "udp", "both"], { title: "tcp, udp or both", description: "Protocol." }),
     on: Type.String({ title: "the name of an uplink", description: "Uplink whose address is published." }),
+    address: Type.Optional(
+      address({ description: "Which of the uplink's addresses is published. Default: its first." }),
+    ),
     port: portSpan("Port on the uplink's address, or a range of them."),
     to: Type.String({
       title: "an IPv4 address with a port, like 10.55.66.3:80",

@@ -24,3 +24,25 @@ export function named<T extends TSchema>(item: T, options: object) {
 
 export const address = (options: object) => Type.String({ title: "an IPv4 address", ...options });
 export const prefix = (options: object) => Type.String({ title: "an IPv4 prefix", ...options });
+
+/** Bytes. IPv4 needs 68 (RFC 791); a frame with its Ethernet header must fit into 64 KiB. */
+const LEAST_MTU = 68;
+const LARGEST_MTU = 65_521;
+
+/** Linux refuses slashes, colons and spaces in a device's name, and replaces %d. */
+export const deviceName = (options: object) =>
+  Type.String({
+    pattern: "^(?!\\.{1,2}$)[!-$&-.0-9;-~]{1,15}$",
+    title: "a device name of 1 to 15 characters",
+    ...options,
+  });
+export const netns = (options: object) =>
+  Type.String({ pattern: "^(?!\\.{1,2}$)[^/\\s]{1,255}$", title: "a network namespace's name", ...options });
+export const mtu = (options: object) => integer(LEAST_MTU, LARGEST_MTU, options);
+export const pid = (options: object) => integer(1, 4_194_304, { title: "a process id", ...options });
+export const hardwareAddress = (options: object) =>
+  Type.String({
+    pattern: "^[0-9A-Fa-f]{2}(:[0-9A-Fa-f]{2}){5}$",
+    title: "a hardware address like 02:00:00:00:00:02",
+    ...options,
+  });

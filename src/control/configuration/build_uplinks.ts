@@ -1,0 +1,162 @@
+/** Uplinks: their addresses, gateways and devices. */
+import type { AddressPlan } from "../../dataplane/plan.ts";
+import { contains, formatAddress, type Prefix } from "../../packet/ipv4_address.ts";
+import { parseMac } from "../../packet/mac_address.ts";
+import { isHostOf, readAddress, readInterfaceAddress } from "./addresses.ts";
+import { withOwnSeeds } from "./build_impair.ts";
+import type { InterfaceBuilder } from "./build_interfaces.ts";
+import { type DevicePlan, derivedMac, netnsPath } from "./devices.ts";
+import { type Path, quote } from "./errors.ts";
+import { interfaceKey } from "./indexes.ts";
+import { DEFAULT_IFNAME, DEFAULT_MTU } from "./schema.ts";
+import type { UplinkConfiguration } from "./schema_uplinks.ts";
+
+const LONGEST_PREFIX = 31;
+/** Of an address beside the first: it may be routed here without a subnet. */
+const LONGEST_FURTHER_PREFIX = 32;
+
+/** Keys that only some kinds have. */
+const KINDS_OF: Partial<Record<keyof UplinkConfiguration, readonly UplinkConfiguration["kind"][]>> = {
+  ifname: ["tap"],
+  netns: ["tap"],
+  pid: ["tap"],
+  peerAddress: ["tap"],
+};
+
+export class UplinkBuilder {
+  private readonly builder: InterfaceBuilder;
+
+  constructor(builder: InterfaceBuilder) {
+    this.builder = builder;
+  }
+
+  add(name: string, uplink: UplinkConfiguration): void {
+    const { builder } = this;
+    const path = ["uplinks", name];
+    const index = builder.takeInterface("uplink", name);
+    this.checkPlace(uplink, path);
+    const own = this.readOwn(uplink.address, LONGEST_PREFIX, [...path, "address"]);
+    if (own === undefined) return;
+    const { address, length: prefixLength } = own;
+    // With its address: routers whose uplinks have the same name may meet on one segment.
+    const mac = this.readMac(uplink, path) ?? derivedMac(`${name} ${formatAddress(address)}`);
+    const mtu = uplink.mtu ?? (uplink.kind === "tap" ? DEFAULT_MTU : 0);
+    builder.connect({ interface: index, name, prefix: own, address }, [...path, "address"]);
+    const further = this.addFurther(name, index, own, uplink, path);
+    builder.interfaces.push({
+      index,
+      name,
+      kind: "uplink",
+      address,
+      prefixLength,
+      mac,
+      mtu,
+      ...(further.length === 0 ? {} : { further }),
+    });
+    this.readGateway(uplink, [own, ...further.map(toPrefix)], index, path);
+    const peer = this.readPeer(uplink, own, path);
+    const impairment = withOwnSeeds(builder.readImpair(uplink.impair, path) ?? {}, name);
+    builder.addDevice(interfaceKey("uplink", name), index, deviceOf(name, uplink, mtu, mac, peer), path, impairment);
+  }
+
+  private checkPlace(uplink: UplinkConfiguration, path: Path): void {
+    const { report } = this.builder;
+    for (const [key, kinds] of Object.entries(KINDS_OF)) {
+      if (uplink[key as keyof UplinkConfiguration] === undefined || kinds.includes(uplink.kind)) continue;
+      report([...path, key], `${quote(key)} is for uplinks of kind ${kinds.join(" and ")}`, "key");
+    }
+    if (uplink.kind === "tap") {
+      if (uplink.netns !== undefined && uplink.pid !== undefined)
+        report([...path, "pid"], '"netns" and "pid" exclude each other', "key");
+      if (uplink.device !== undefined && uplink.ifname !== undefined)
+        report([...path, "ifname"], '"device" and "ifname" say the same', "key");
+    } else if (uplink.device === undefined) {
+      report(path, 'missing key "device"', "key");
+    }
+  }
+
+  /** An address of the router's own with its subnet. */
+  private readOwn(text: string, longest: number, path: Path): Prefix | undefined {
+    const { builder } = this;
+    const own = readInterfaceAddress(text, path, builder.report);
+    if (own === undefined || !builder.hasRoom(own, longest, path)) return undefined;
+    return isHostOf(own, own.address, "address", path, builder.report) ? own : undefined;
+  }
+
+  /** Addresses beside the first: of its subnet, or of other ones. */
+  private addFurther(name: string, index: number, own: Prefix, uplink: UplinkConfiguration, path: Path): AddressPlan[] {
+    const further: AddressPlan[] = [];
+    for (const [position, text] of (uplink.addresses ?? []).entries()) {
+      const at = [...path, "addresses", position];
+      const read = this.readOwn(text, LONGEST_FURTHER_PREFIX, at);
+      if (read === undefined) continue;
+      const { address, length } = read;
+      if (address === own.address || further.some((each) => each.address === address)) {
+        this.builder.report(at, `${formatAddress(address)} is there twice`);
+        continue;
+      }
+      this.builder.connect({ interface: index, name, prefix: read, address }, at);
+      further.push({ address, prefixLength: length });
+    }
+    return further;
+  }
+
+  private readMac({ mac }: UplinkConfiguration, path: Path): string | undefined {
+    if (mac === undefined) return undefined;
+    const { high, low } = parseMac(mac);
+    if ((high & 0x0100) !== 0) this.builder.report([...path, "mac"], `${mac} is a multicast address`);
+    else if (high === 0 && low === 0) this.builder.report([...path, "mac"], `${mac} is no device's address`);
+    return mac.toLowerCase();
+  }
+
+  private readGateway(uplink: UplinkConfiguration, subnets: readonly Prefix[], index: number, path: Path): void {
+    const { builder } = this;
+    if (uplink.gateway === undefined) {
+      if (uplink.metric !== undefined) builder.report([...path, "metric"], '"metric" needs a "gateway"', "key");
+      return;
+    }
+    const at = [...path, "gateway"];
+    const via = readAddress(uplink.gateway, at, builder.report);
+    if (via === undefined) return;
+    const subnet = subnets.find((each) => contains(each, via)) ?? subnets[0];
+    if (!isHostOf(subnet, via, "gateway", at, builder.report)) return;
+    if (subnets.some(({ address }) => address === via)) {
+      builder.report(at, `gateway ${formatAddress(via)} is the router's own address`);
+    } else {
+      builder.gateways.push({ interface: index, via, metric: uplink.metric ?? 0, path: at });
+    }
+  }
+
+  private readPeer({ peerAddress }: UplinkConfiguration, own: Prefix, path: Path): Prefix | undefined {
+    if (peerAddress === undefined) return undefined;
+    const { report } = this.builder;
+    const at = [...path, "peerAddress"];
+    const address = readAddress(peerAddress, at, report, "an IPv4 address without a prefix length");
+    if (address === undefined || !isHostOf(own, address, "peer address", at, report)) return undefined;
+    if (address === own.address) report(at, `${formatAddress(address)} is the router's own address`);
+    return { address, length: own.length };
+  }
+}
+
+const toPrefix = ({ address, prefixLength }: AddressPlan): Prefix => ({ address, length: prefixLength });
+
+function deviceOf(
+  name: string,
+  uplink: UplinkConfiguration,
+  mtu: number,
+  mac: string,
+  peer: Prefix | undefined,
+): Omit<DevicePlan, "port"> {
+  const { kind, device, ifname } = uplink;
+  if (kind === "packet") return { kind, name, ifname: device ?? "", mtu, mac };
+  const netns = netnsPath(uplink);
+  return {
+    kind,
+    name,
+    ...(netns === undefined ? {} : { netns }),
+    ifname: ifname ?? device ?? DEFAULT_IFNAME,
+    mtu,
+    mac: derivedMac(`${name}/${name}`),
+    ...(peer === undefined ? {} : { address: { address: peer.address, prefixLength: peer.length } }),
+  };
+}
