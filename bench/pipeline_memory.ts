@@ -79,7 +79,7 @@ function plan(): RouterPlan {
       { index: 0, name: "c1", interface: 0 },
       { index: 1, name: "wan", interface: 1 },
     ],
-    routes: [{ to: { address: 0, length: 0 }, interface: 1, via: SERVER }],
+    routes: [{ to: { address: 0, length: 0 }, nextHops: [{ interface: 1, via: SERVER }] }],
     rules: rulesOfLab(),
     conntrack: { ...DEFAULT_CONNTRACK },
     macAgeingSeconds: 300,

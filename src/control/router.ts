@@ -8,7 +8,15 @@ import { type FlowFilter, parseFilter } from "../conntrack/filter.ts";
 import { FlowTable } from "../conntrack/flow_table.ts";
 import type { FlowView } from "../conntrack/format.ts";
 import { Counters } from "../dataplane/counters.ts";
-import type { Notice, PortRow, RemovedFlows, RuleLog, ShowTable } from "../dataplane/messages.ts";
+import type {
+  FoundRoute,
+  Notice,
+  PortRow,
+  RemovedFlows,
+  RouteQuestion,
+  RuleLog,
+  ShowTable,
+} from "../dataplane/messages.ts";
 import type { RouterPlan } from "../dataplane/plan.ts";
 import { native } from "../io/native.ts";
 import { formatAddress } from "../packet/ipv4_address.ts";
@@ -30,6 +38,7 @@ import { FlowEventHub } from "./flow_events.ts";
 import { FlowReader, viewRemoved } from "./flows.ts";
 import type { Cause } from "./history.ts";
 import { type UplinkDevice, UplinkLinks } from "./uplinks/uplink_links.ts";
+import { Routing } from "./routing/routing.ts";
 
 /** How long the dataplane polls before it sleeps. */
 const SPIN_MICROSECONDS = Number(process.env.TAPIR_SPIN_MICROSECONDS ?? 50);
@@ -49,6 +58,7 @@ export class RunningRouter {
   readonly flowEvents: FlowEventHub;
   /** The configurations that were in force, and the way back to them. */
   readonly changes: Changes;
+  readonly routing: Routing;
   private readonly devices = new Map<number, OpenDevice>();
   /** Why ports of the plan are out of service: they have no device in `devices`. */
   private readonly failed = new Map<number, string>();
@@ -103,6 +113,11 @@ export class RunningRouter {
       retry: (plan) => this.retry(plan),
       log: (level, message) => events.log(level, message),
     });
+    this.routing = new Routing(resolved, {
+      request: (request) => this.dataplane.request(request),
+      log: (level, message) => events.log(level, message),
+      interfaces: () => this.resolved.plan.interfaces,
+    });
     this.flowEvents = new FlowEventHub((request, descriptors) => this.dataplane.request(request, descriptors));
     this.changes = new Changes(this);
   }
@@ -113,8 +128,9 @@ export class RunningRouter {
 
   private async begin(): Promise<void> {
     const { limits } = this.resolved;
-    const plan = this.completePlan(this.resolved);
+    const plan = { ...this.completePlan(this.resolved), routes: [] };
     await this.dataplane.request({ type: "start", plan, limits, spinMicroseconds: SPIN_MICROSECONDS }, this.memoryFds);
+    await this.routing.configure(this.resolved);
     for (const device of this.devices.values()) await this.addPort(device, this.resolved);
     this.links.sync();
   }
@@ -175,13 +191,16 @@ export class RunningRouter {
   private async switchTo(next: ResolvedPlan, change: DeviceChange): Promise<void> {
     const open = [...this.devices.values()];
     this.keep(openAll(change.opening));
+    const undoRouting = this.routing.takePlan(next);
     try {
       for (const device of open) if (change.closing.includes(device.plan)) await this.removePort(device);
       this.keep(openAll(change.replacing));
       await this.dataplane.request({ type: "apply", plan: this.completePlan(next) });
       for (const plan of [...change.opening, ...change.replacing])
         await this.addPort(this.devices.get(plan.port), next);
+      await this.routing.configure(next);
     } catch (error) {
+      undoRouting();
       await this.restore();
       throw error;
     }
@@ -359,16 +378,21 @@ export class RunningRouter {
     closeDevice(device);
   }
 
-  /** The plan with the MTUs that only the devices know. */
+  /** Asks the dataplane which way a packet would take. */
+  findRoute(question: RouteQuestion): Promise<FoundRoute> {
+    return this.dataplane.request({ type: "find-route", question }) as Promise<FoundRoute>;
+  }
+
+  /** The plan with the MTUs that only the devices know, and without the routes, which go by themselves. */
   private completePlan(resolved: ResolvedPlan): RouterPlan {
-    const { plan } = resolved;
+    const { routes: _, ...plan } = resolved.plan;
     const mtuOf = (index: number): number => {
       const port = plan.ports.find((each) => each.interface === index);
       return port === undefined ? 1500 : (this.devices.get(port.index)?.mtu ?? 1500);
     };
     const interfaces = plan.interfaces.map((each) => (each.mtu === 0 ? { ...each, mtu: mtuOf(each.index) } : each));
     const datagrams = plan.merging.datagrams && [...this.devices.values()].some(({ cutsDatagrams }) => cutsDatagrams);
-    return { ...plan, interfaces, merging: { ...plan.merging, datagrams } };
+    return { ...plan, ...this.routing.planned(), interfaces, merging: { ...plan.merging, datagrams } };
   }
 
   private takeNotice(notice: Notice): void {

@@ -5,7 +5,9 @@ import { describeAddresses, describeRange, describeRule } from "../filter/format
 import { type Chain, type Range, type Rule, TABLE_NAMES, type TableName } from "../filter/rule_set.ts";
 import { Protocol } from "../packet/ipv4.ts";
 import { formatAddress, type Prefix } from "../packet/ipv4_address.ts";
+import { TableId } from "../routing/policy.ts";
 import type { RunningRouter } from "./router.ts";
+import { kindName } from "./routing/names.ts";
 
 function names(router: RunningRouter) {
   const { plan } = router.resolved;
@@ -34,7 +36,9 @@ export async function showNeighbours(router: RunningRouter): Promise<object[]> {
   return rows.map((row) => ({ ...row, interface: name.interface(row.interface) }));
 }
 
-/** Connected and configured routes, longest prefix first. */
+const OWNERS: Record<string, string> = { configuration: "configured", command: "added" };
+
+/** Routes of the table main, longest prefix first. */
 export async function showRoutes(router: RunningRouter): Promise<object[]> {
   const name = names(router);
   const { plan } = router.resolved;
@@ -48,14 +52,16 @@ export async function showRoutes(router: RunningRouter): Promise<object[]> {
       length: each.prefixLength,
     };
   });
-  const configured = plan.routes.map((route) => ({
-    to: prefix(route.to),
-    via: route.via === undefined ? null : formatAddress(route.via),
-    interface: name.interface(route.interface),
-    kind: "configured",
-    length: route.to.length,
-  }));
-  const rows = [...connected, ...configured].sort((a, b) => b.length - a.length);
+  const given = [...router.routing.routes.entries(TableId.MAIN)].flatMap(({ place, routes }) =>
+    routes.map(({ option, owner }) => ({
+      to: prefix(place),
+      via: option.nextHops.map(({ via }) => (via === undefined ? "-" : formatAddress(via))).join(",") || null,
+      interface: option.nextHops.map((hop) => name.interface(hop.interface)).join(",") || null,
+      kind: option.kind === undefined ? (OWNERS[owner] ?? "followed") : kindName(option.kind),
+      length: place.length,
+    })),
+  );
+  const rows = [...connected, ...given].sort((a, b) => b.length - a.length);
   return rows.map(({ length: _, ...row }) => row);
 }
 

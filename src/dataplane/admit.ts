@@ -31,7 +31,7 @@ export function admit(router: Router, frame: Frame): number {
   frame.connmark = 0;
   const translation = chooseDestination(router, frame);
   if (translation !== undefined) return admitTranslated(router, frame, translation);
-  const route = router.routes.lookup(frame.destination);
+  const route = router.routes.find(frame, frame.destination);
   if (route !== undefined && route.kind === RouteKind.LOCAL) {
     const mapping = router.sourceNat.mappingOf(frame.protocol, frame.destination, frame.ports & 0xffff);
     if (mapping >= 0) return admitMapped(router, frame, mapping, route.interface);
@@ -49,7 +49,7 @@ function admitTranslated(router: Router, frame: Frame, translation: DestinationC
   if (frame.protocol === Protocol.TCP || frame.protocol === Protocol.UDP) {
     ports = (ports & 0xffff0000) | translation.portFor(ports & 0xffff, hash);
   }
-  const route = router.routes.lookup(to);
+  const route = router.routes.find(frame, to);
   if (route !== undefined && route.kind === RouteKind.LOCAL) {
     return admitLocal(router, frame, to, ports, FlowFlag.DESTINATION_NAT);
   }
@@ -88,7 +88,7 @@ function admitMapped(router: Router, frame: Frame, mapping: number, outside: num
   const inside = mappings.insideOf(mapping);
   const port = mappings.insidePortOf(mapping);
   frame.state = RuleState.RELATED;
-  const stop = forwardAlong(router, frame, router.routes.lookup(inside), inside, port, false);
+  const stop = forwardAlong(router, frame, router.routes.find(frame, inside), inside, port, false);
   if (stop !== Stop.CONTINUE) return stop;
   const ingress = router.interfaces[frame.ingressInterface] as Interface;
   const choice = ingress.isNetwork ? wouldChooseSource(router, frame, inside, port, outside) : undefined;
@@ -98,8 +98,7 @@ function admitMapped(router: Router, frame: Frame, mapping: number, outside: num
 
 /** The router's own addresses and broadcasts are nobody else's to send from (RFC 1812 5.3.7). */
 function isOwnOrBroadcast(router: Router, address: number): boolean {
-  const route = router.routes.lookup(address);
-  return route !== undefined && route.kind !== RouteKind.UNICAST;
+  return router.routes.local(address) !== undefined;
 }
 
 /** A packet for the router itself, at `destination` (that of the packet, unless it is translated). */
@@ -127,7 +126,7 @@ export function readmit(router: Router, frame: Frame, flow: FlowId, direction: n
   const ports = invertPorts(frame.protocol, words[target + 2]);
   frame.mark = 0;
   if (direction === 0) markAgain(router, frame);
-  const route = router.routes.lookup(destination);
+  const route = router.routes.find(frame, destination, words[base + FlowWord.ROUTE + direction] & 0xffff);
   if (isLocal !== (route !== undefined && route.kind === RouteKind.LOCAL)) return startOver(router, frame, flow);
   if (isLocal) {
     const stop = passInput(router, frame, destination, ports & 0xffff);
@@ -184,9 +183,10 @@ export function admitInvalid(router: Router, frame: Frame): number {
   const reason = isIcmpError ? Stop.ICMP_ERROR_UNRELATED : Stop.INVALID_STATE;
   if (reference >= 0 && isTranslated(router, reference)) return reason;
   if (isOwnOrBroadcast(router, frame.source)) return Stop.MARTIAN_SOURCE;
-  const route = router.routes.lookup(frame.destination);
+  const route = router.routes.find(frame, frame.destination);
   if (route === undefined) return Stop.NO_ROUTE;
   if (route.kind === RouteKind.LOCAL) return reason;
+  if (route.interface < 0) return stopOf(route.kind);
   const { destination, ports } = frame;
   if (wouldChooseSource(router, frame, destination, ports & 0xffff, route.interface) !== undefined) return reason;
   if (router.nat.mayAnswer(frame.protocol, frame.source, ports >>> 16)) return reason;
@@ -201,7 +201,7 @@ function isTranslated(router: Router, reference: number): boolean {
 export function admitTo(router: Router, frame: Frame, destination: number, isPublished: boolean): number {
   frame.mark = 0;
   frame.connmark = 0;
-  return forwardAlong(router, frame, router.routes.lookup(destination), destination, 0, isPublished);
+  return forwardAlong(router, frame, router.routes.find(frame, destination), destination, 0, isPublished);
 }
 
 function forwardAlong(
@@ -213,8 +213,7 @@ function forwardAlong(
   isPublished: boolean,
 ): number {
   if (route === undefined) return Stop.NO_ROUTE;
-  if (route.kind === RouteKind.BROADCAST) return Stop.DIRECTED_BROADCAST;
-  if (route.kind === RouteKind.LOCAL) return Stop.INVALID_STATE;
+  if (route.kind !== RouteKind.UNICAST) return stopOf(route.kind);
   if (areIsolated(router, frame.ingressInterface, route.interface)) return Stop.NETWORK_ISOLATED;
   frame.egressInterface = route.interface;
   const stop = limits(router, frame);
@@ -226,6 +225,22 @@ function forwardAlong(
   frame.neighbour = neighbours.obtain(route.interface, route.via === 0 ? destination : route.via, router.now);
   if (neighbours.generation !== before) router.raiseGeneration();
   return frame.neighbour < 0 ? Stop.NEIGHBOUR_TABLE_FULL : Stop.CONTINUE;
+}
+
+/** Why a packet stops whose route leads nowhere. */
+export function stopOf(kind: number): number {
+  switch (kind) {
+    case RouteKind.BLACKHOLE:
+      return Stop.ROUTE_BLACKHOLE;
+    case RouteKind.UNREACHABLE:
+      return Stop.ROUTE_UNREACHABLE;
+    case RouteKind.PROHIBIT:
+      return Stop.ROUTE_PROHIBITED;
+    case RouteKind.BROADCAST:
+      return Stop.DIRECTED_BROADCAST;
+    default:
+      return Stop.INVALID_STATE;
+  }
 }
 
 /** Two networks of which one is isolated have nothing to say to each other, published ports included. */

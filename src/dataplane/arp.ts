@@ -44,7 +44,7 @@ export function receiveArp(router: Router, frame: Frame): number {
 /** The interface's own address, or one that source NAT takes there. */
 function isOwn(router: Router, ingress: Interface, address: number): boolean {
   if (ingress.owns(address)) return true;
-  const route = router.routes.lookup(address);
+  const route = router.routes.local(address);
   return route !== undefined && route.kind === RouteKind.LOCAL && route.interface === ingress.index;
 }
 

@@ -9,6 +9,7 @@ import { EtherType } from "../packet/ethernet.ts";
 import { type Frame, Own } from "../packet/frame.ts";
 import { Protocol } from "../packet/ipv4.ts";
 import { Stop } from "../packet/stop_reasons.ts";
+import { stopOf } from "./admit.ts";
 import { passOutput } from "./ask.ts";
 import { Counter } from "./counters.ts";
 import { sendFragments } from "./fragmentation.ts";
@@ -127,9 +128,9 @@ export function sendOwnFrames(router: Router): void {
 }
 
 function routeOwn(router: Router, frame: Frame): number {
-  const route = router.routes.lookup(frame.destination);
+  const route = router.routes.findOwn(frame.source, frame.destination);
   if (route === undefined) return NO_ROUTE;
-  if (route.kind !== UNICAST) return MARTIAN_DESTINATION;
+  if (route.kind !== UNICAST) return route.interface < 0 ? stopOf(route.kind) : MARTIAN_DESTINATION;
   const { neighbours } = router;
   const before = neighbours.generation;
   frame.egressInterface = route.interface;

@@ -6,11 +6,13 @@ import { HeaderWord } from "../conntrack/flow_layout.ts";
 import type { NeighbourEvents } from "../routing/neighbours.ts";
 import { sendArpRequest } from "./arp.ts";
 import { Counter } from "./counters.ts";
-import { refuseParked, sendOwnFrames } from "./dispose.ts";
+import { refuseParked, resumeParked, sendOwnFrames } from "./dispose.ts";
 import type { Router } from "./router.ts";
 
 const SWEEP_INTERVAL_MS = 10;
 const NEIGHBOUR_INTERVAL_MS = 100;
+/** A next hop that failed is asked again as often. */
+const SHARED_HOPS_INTERVAL_MS = 1000;
 /** Entries looked at in each sweep: a table of a million is gone through in about half a second. */
 const FLOWS_PER_SWEEP = 16_384;
 const STATIONS_PER_SWEEP = 64;
@@ -20,14 +22,17 @@ export class Housekeeping {
   private readonly events: NeighbourEvents;
   private sweepAt: number;
   private neighboursAt: number;
+  private hopsAt: number;
 
   constructor(router: Router) {
     this.router = router;
     this.sweepAt = router.now;
     this.neighboursAt = router.now;
+    this.hopsAt = router.now;
     this.events = {
       solicit: (neighbour) => sendArpRequest(router, neighbour),
-      unreachable: (neighbour) => refuseParked(router, neighbour),
+      unreachable: (neighbour) => this.loseNeighbour(neighbour),
+      reachable: (neighbour) => resumeParked(router, neighbour),
     };
   }
 
@@ -37,6 +42,28 @@ export class Housekeeping {
     if (((now - this.sweepAt) | 0) >= 0) {
       this.sweepAt = (now + SWEEP_INTERVAL_MS) | 0;
       this.sweep();
+    }
+  }
+
+  /** Flows that share several next hops leave one that does not answer. */
+  private loseNeighbour(neighbour: number): void {
+    const { router } = this;
+    if (router.routes.hasSharedHops) router.raiseGeneration();
+    refuseParked(router, neighbour);
+  }
+
+  /** Next hops that share flows are asked whether anybody uses them or not, so that a dead one comes back. */
+  private watchSharedHops(): void {
+    const { router } = this;
+    const { neighbours, now, routes } = router;
+    for (const { interface: index, via } of routes.sharedHops()) {
+      if (via === 0 || routes.links.up[index] === 0) continue;
+      const before = neighbours.generation;
+      const neighbour = neighbours.obtain(index, via, now);
+      if (neighbours.generation !== before) router.raiseGeneration();
+      if (neighbour < 0) return;
+      neighbours.used[neighbour] = 1;
+      if (neighbours.startResolution(neighbour, now)) sendArpRequest(router, neighbour);
     }
   }
 
@@ -52,6 +79,10 @@ export class Housekeeping {
     const before = neighbours.generation;
     neighbours.tick(now, this.events);
     if (neighbours.generation !== before) router.raiseGeneration();
+    if (router.routes.hasSharedHops && ((now - this.hopsAt) | 0) >= 0) {
+      this.hopsAt = (now + SHARED_HOPS_INTERVAL_MS) | 0;
+      this.watchSharedHops();
+    }
     sendOwnFrames(router);
   }
 }

@@ -6,15 +6,15 @@
  * masqueraded flows when their device is taken down, but not when only its carrier is lost.)
  */
 import type { Router } from "./router.ts";
-import { Routes } from "./routes.ts";
+import { noteLink } from "./routing.ts";
 
 /** Takes down, or up, the interface of an index. Nothing happens where it is so already. */
 export function setLinkState(router: Router, interfaceIndex: number, isUp: boolean): void {
-  const { linkDown, interfaces, plan, nat } = router;
+  const { linkDown, interfaces } = router;
   const isDown = isUp ? 0 : 1;
   if (interfaces[interfaceIndex] === undefined || linkDown[interfaceIndex] === isDown) return;
   linkDown[interfaceIndex] = isDown;
   if (!isUp) router.dropNeighbours(interfaceIndex);
-  router.routes = new Routes(interfaces, plan.routes, nat.pools, linkDown);
+  noteLink(router, interfaceIndex);
   router.raiseGeneration();
 }

@@ -18,8 +18,9 @@ import { BURST_FRAMES, Loop } from "./loop.ts";
 import type { Notice, Reply, Request } from "./messages.ts";
 import type { PortPlan } from "./plan.ts";
 import { Router } from "./router.ts";
+import { changeRoutes, removeNeighbour, setNeighbour, setPolicy } from "./routing.ts";
 import { RuleLogger } from "./rule_log.ts";
-import { show } from "./show.ts";
+import { findRoute, show } from "./show.ts";
 
 const CHANNEL_DESCRIPTOR = 3;
 const PORT_LIMIT = 4096;
@@ -132,6 +133,16 @@ class Dataplane {
     switch (request.type) {
       case "apply":
         return router.apply(request.plan);
+      case "change-routes":
+        return changeRoutes(router, request.change);
+      case "set-policy":
+        return setPolicy(router, request.rules);
+      case "set-neighbour":
+        return setNeighbour(router, request.neighbour);
+      case "remove-neighbour":
+        return removeNeighbour(router, request.interface, request.address);
+      case "find-route":
+        return findRoute(router, request.question);
       case "zero-rules":
         return router.rules.zero(request.table, request.chain, request.rule);
       case "set-rule-counters":

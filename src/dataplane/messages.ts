@@ -7,7 +7,8 @@
 import type { FlowFilter } from "../conntrack/filter.ts";
 import type { ChainCounters } from "../filter/compiled_rules.ts";
 import type { TableName } from "../filter/rule_set.ts";
-import type { ImpairmentPlan, LimitsPlan, PortPlan, RouterPlan } from "./plan.ts";
+import type { PolicyRule } from "../routing/policy.ts";
+import type { ImpairmentPlan, LimitsPlan, NeighbourPlan, PortPlan, RouteChange, RouterPlan } from "./plan.ts";
 
 export type Request =
   /** First message. Descriptors: the flow table's memfd, then the statistics' memfd. */
@@ -18,6 +19,13 @@ export type Request =
   | { id: number; type: "zero-rules"; table: TableName; chain?: string; rule?: number }
   /** Sets the counters of rules, as `iptables-restore -c` does. */
   | { id: number; type: "set-rule-counters"; counters: RuleCounter[] }
+  /** Gives prefixes of a table other routes; at most some hundred at a time, so that nobody waits. */
+  | { id: number; type: "change-routes"; change: RouteChange }
+  | { id: number; type: "set-policy"; rules: PolicyRule[] }
+  | { id: number; type: "set-neighbour"; neighbour: NeighbourPlan }
+  | { id: number; type: "remove-neighbour"; interface: number; address: number }
+  /** Which way a packet would take; the result is `FoundRoute`. */
+  | { id: number; type: "find-route"; question: RouteQuestion }
   /** Descriptor: the device. `kind` as in `PortKind`. */
   | { id: number; type: "add-port"; port: PortPlan; kind: "tap" | "packet" }
   | { id: number; type: "remove-port"; port: number }
@@ -72,11 +80,29 @@ export interface FdbRow {
   ageMs: number;
 }
 
+export interface RouteQuestion {
+  destination: number;
+  /** 0: the router's own packet. */
+  source: number;
+  mark: number;
+  /** -1: none. */
+  interface: number;
+  port: number;
+}
+
+export interface FoundRoute {
+  /** A `RouteKind`; -1: no route. */
+  kind: number;
+  interface: number;
+  via: number;
+  table: number;
+}
+
 export interface NeighbourRow {
   interface: number;
   address: string;
   mac: string | null;
-  state: "incomplete" | "reachable" | "stale" | "probe" | "failed";
+  state: "incomplete" | "reachable" | "stale" | "probe" | "failed" | "permanent";
   parked: number;
 }
 

@@ -7,6 +7,8 @@
 import type { TimeoutSeconds } from "../conntrack/timeouts.ts";
 import type { RuleSet } from "../filter/rule_set.ts";
 import type { Prefix } from "../packet/ipv4_address.ts";
+import type { PolicyRule } from "../routing/policy.ts";
+import type { RouteOption } from "../routing/route_set.ts";
 
 export interface AddressPlan {
   address: number;
@@ -74,13 +76,27 @@ export interface GuardPlan {
   address?: number;
 }
 
-export interface RoutePlan {
+/** A route that is given: configured, added by hand, or followed. */
+export interface RoutePlan extends RouteOption {
   to: Prefix;
+  /** Number of its table. Default: main (254). */
+  table?: number;
+}
+
+/** A change of routes of one table. */
+export interface RouteChange {
+  table: number;
+  /** Sets of routes, lowest metric first. */
+  sets: RouteOption[][];
+  /** For each prefix: address, length, place of its routes in `sets` (-1: it has none any more). */
+  prefixes: number[];
+}
+
+/** A neighbour whose hardware address is given: it is never asked. */
+export interface NeighbourPlan {
   interface: number;
-  /** Next hop; absent for a connected route (the destination itself is the neighbour). */
-  via?: number;
-  /** Of routes to the same prefix whose interfaces are up, the one with the lowest is taken; 0 where it is absent. */
-  metric?: number;
+  address: number;
+  mac: string;
 }
 
 /** How flows are tracked. */
@@ -113,6 +129,8 @@ export interface LimitsPlan {
   flows: number;
   macs: number;
   neighbours: number;
+  /** Prefixes of a routing table that are given. Default: 65 536. */
+  routes?: number;
 }
 
 /** What is merged before it is written; see `merge.ts`. */
@@ -126,8 +144,15 @@ export interface MergePlan {
 export interface RouterPlan {
   interfaces: InterfacePlan[];
   ports: PortPlan[];
-  /** Configured routes, the uplinks' default routes included; connected routes follow from the interfaces. */
-  routes: RoutePlan[];
+  /**
+   * All routes but the connected ones, which follow from the interfaces. Absent: those that the dataplane has stay, to be
+   * changed by messages of their own.
+   */
+  routes?: RoutePlan[];
+  /** Rules of policy routing. Absent: those of Linux, which ask the tables main and default. */
+  policy?: PolicyRule[];
+  /** Permanent neighbours. */
+  neighbours?: NeighbourPlan[];
   /** Policy and NAT. */
   rules: RuleSet;
   conntrack: ConntrackPlan;

@@ -20,8 +20,9 @@ import { HostFlows } from "../nat/host_flows.ts";
 import { SourceNat } from "../nat/source_nat.ts";
 import type { Arena } from "../packet/arena.ts";
 import type { Frame } from "../packet/frame.ts";
-import { STOP_REASONS, Stop } from "../packet/stop_reasons.ts";
+import { STOP_REASONS } from "../packet/stop_reasons.ts";
 import { Neighbours } from "../routing/neighbours.ts";
+import { RouteEpochs } from "../routing/route_epochs.ts";
 import { Counter, Counters } from "./counters.ts";
 import { endBridgedWithoutFilter, endFlows, endFlowsOf, endRepublished } from "./end_flows.ts";
 import { IcmpLimiter } from "./icmp_limiter.ts";
@@ -32,6 +33,7 @@ import { NatTable } from "./nat_table.ts";
 import type { ConntrackPlan, LimitsPlan, MergePlan, PortPlan, RouterPlan } from "./plan.ts";
 import { timeoutsOf } from "./plan_conntrack.ts";
 import { Routes } from "./routes.ts";
+import { dropParked, noteLink, takeRouting } from "./routing.ts";
 
 export interface RouterOptions {
   arena: Arena;
@@ -55,6 +57,9 @@ const INTERFACE_LIMIT = 256;
 
 /** Datagrams that may be put together from fragments at once. */
 const MAX_REASSEMBLIES = 256;
+
+/** Prefixes of a routing table, where no limit is given. */
+const DEFAULT_ROUTES = 65_536;
 
 /** Inside addresses that may have translated flows at once, where their number is limited. */
 const MOST_HOSTS = 65_536;
@@ -83,8 +88,9 @@ export class Router {
   interfaces: (Interface | undefined)[] = [];
   /** 1 for an interface whose device is down; see `link_state.ts`. */
   readonly linkDown = new Uint8Array(INTERFACE_LIMIT);
-  routes: Routes;
-  plan: RouterPlan;
+  readonly routes: Routes;
+  /** Which flows the changes of routes concern. */
+  readonly epochs = new RouteEpochs();
   isBcp = false;
   /** Translated flows that one inside address may have; 0: any number. */
   private flowsPerHost = 0;
@@ -112,7 +118,6 @@ export class Router {
     this.frames = arena.frames;
     this.io = options.io;
     this.random = random;
-    this.plan = plan;
     this.now = options.now;
     this.counters = new Counters(options.counterMemory);
     this.ports = new PortTable(options.portLimit);
@@ -129,7 +134,7 @@ export class Router {
     this.icmpLimiter = new IcmpLimiter(options.now, random());
     this.hostFlows = new HostFlows(Math.min(limits.flows, MOST_HOSTS), (address) => this.flows.hash(address, 0, 0, 0));
     this.flows.onRemove = (flow) => this.flowEnds(flow);
-    this.routes = new Routes([], [], []);
+    this.routes = new Routes(limits.routes ?? DEFAULT_ROUTES, this.neighbours);
     this.rules = new CompiledRules(emptyRuleSet(), this.surroundingsOf(plan));
     this.nat = new NatTable(this.rules, [], this.surroundingsOf(plan));
     this.apply(plan);
@@ -144,7 +149,6 @@ export class Router {
       interfaces[each.index] = new Interface(each, plan.ports, !rules.bridge.isOpen);
     }
     const nat = new NatTable(rules, interfaces, around);
-    const routes = new Routes(interfaces, plan.routes, nat.pools, this.linkDown);
     const timeouts = timeoutsOf(plan.conntrack);
     rules.carryCounters(this.rules);
     const hasNewDestinations = this.changesDestinations(nat);
@@ -157,13 +161,12 @@ export class Router {
       if (after === undefined) this.linkDown[index] = 0;
     }
     this.interfaces = interfaces;
-    this.plan = plan;
     this.ports.update(plan.ports);
     for (const port of plan.ports) {
       if (this.ports.interfaceOf[port.index] === port.interface) this.impairments.setPort(port, this.now);
     }
     endBridgedWithoutFilter(this);
-    this.routes = routes;
+    takeRouting(this, plan, nat);
     rules.onLog = this.rules.onLog;
     this.rules = rules;
     this.nat = nat;
@@ -191,19 +194,22 @@ export class Router {
     this.ports.add(plan);
     this.impairments.setPort(plan, this.now);
     owner.addPort(plan.index);
+    noteLink(this, plan.interface);
   }
 
   /** Takes a device out of service: its stations are forgotten, its frames go nowhere. */
   removePort(port: number): void {
-    const owner = this.interfaces[this.ports.interfaceOf[port]];
-    owner?.removePort(port);
+    const interfaceIndex = this.ports.interfaceOf[port];
+    this.interfaces[interfaceIndex]?.removePort(port);
     this.ports.remove(port);
     this.impairments.removePort(port);
     this.macs.forgetPort(port);
+    if (interfaceIndex >= 0) noteLink(this, interfaceIndex);
   }
 
   raiseGeneration(): void {
     this.generation = (this.generation + 1) | 0;
+    this.epochs.changeAll(this.generation);
   }
 
   /** Counts a flow whose source is translated against the limit of its host; false when that is reached. */
@@ -298,11 +304,7 @@ export class Router {
   /** Forgets the neighbours of an interface; what waits for them is lost. */
   dropNeighbours(interfaceIndex: number): void {
     for (const neighbour of this.neighbours.indexes()) {
-      if (this.neighbours.interfaceOf[neighbour] !== interfaceIndex) continue;
-      for (let slot = this.neighbours.takeParked(neighbour); slot >= 0; slot = this.neighbours.takeParked(neighbour)) {
-        this.counters.stops[Stop.NEIGHBOUR_UNREACHABLE]++;
-        this.arena.release(slot);
-      }
+      if (this.neighbours.interfaceOf[neighbour] === interfaceIndex) dropParked(this, neighbour);
     }
     this.neighbours.forgetInterface(interfaceIndex);
   }

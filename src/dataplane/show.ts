@@ -1,11 +1,22 @@
 /** What the dataplane tells of its tables: rows ready to be sent to the control process. Cold path, may allocate. */
 import { PortCounter } from "../io/native.ts";
+import { Frame } from "../packet/frame.ts";
 import { formatAddress } from "../packet/ipv4_address.ts";
 import { formatMac } from "../packet/mac_address.ts";
 import { STOP_REASONS } from "../packet/stop_reasons.ts";
 import { NeighbourState } from "../routing/neighbours.ts";
 import { checkInvariants } from "./invariants.ts";
-import type { DropRow, FdbRow, NeighbourRow, PortRow, RulesResult, ShowTable, StatsResult } from "./messages.ts";
+import type {
+  DropRow,
+  FdbRow,
+  FoundRoute,
+  NeighbourRow,
+  PortRow,
+  RouteQuestion,
+  RulesResult,
+  ShowTable,
+  StatsResult,
+} from "./messages.ts";
 import type { Router } from "./router.ts";
 
 export function show(router: Router, table: ShowTable, portCounters: Float64Array): unknown {
@@ -39,6 +50,7 @@ const STATE_NAMES: Record<number, NeighbourRow["state"]> = {
   [NeighbourState.STALE]: "stale",
   [NeighbourState.PROBE]: "probe",
   [NeighbourState.FAILED]: "failed",
+  [NeighbourState.PERMANENT]: "permanent",
 };
 
 function showNeighbours(router: Router): NeighbourRow[] {
@@ -61,6 +73,7 @@ function showStats(router: Router): StatsResult {
       natExhausted: router.sourceNat.exhausted,
       stations: router.macs.size,
       neighbours: router.neighbours.size,
+      routes: router.routes.size,
       framesParked: router.neighbours.parkedTotal,
       framesImpaired: router.impairments.held,
       slotsHeld: router.arena.heldSlots(),
@@ -97,4 +110,23 @@ function showPorts(router: Router, counters: Float64Array): PortRow[] {
     });
   }
   return rows;
+}
+
+/** Which way a packet would take, were it to open a flow now. */
+export function findRoute({ routes, flows }: Router, question: RouteQuestion): FoundRoute {
+  const { source, destination, mark } = question;
+  const frame = new Frame(0, 0);
+  frame.source = source;
+  frame.mark = mark;
+  frame.ingressInterface = question.interface;
+  frame.ingressPort = question.port;
+  frame.hash = flows.hash(source, destination, 0, 0);
+  const route = question.interface < 0 ? routes.findOwn(source, destination) : routes.find(frame, destination);
+  const rule = routes.ruleOf(source, destination, mark, question.interface, question.port);
+  return {
+    kind: route?.kind ?? -1,
+    interface: route?.interface ?? -1,
+    via: route?.via ?? 0,
+    table: rule !== undefined && "table" in rule.action ? rule.action.table : 0,
+  };
 }

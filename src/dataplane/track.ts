@@ -19,7 +19,7 @@ import type { Router } from "./router.ts";
 
 // Private to the file: V8 folds these, but not what is imported (docs/decisions/0002-constants.md).
 const { CONTINUE, L4_CHECKSUM } = Stop;
-const { GENERATION, PACKETS, ROUTE, STATUS } = FlowWord;
+const { GENERATION, PACKETS, REPLY_SOURCE, ROUTE, SOURCE, STATUS } = FlowWord;
 const { ADMITTED_NEW, ADMITTED_ORIGINAL, ADMITTED_REPLY, DESTINATION_MAPPED, LOCAL, SEEN_REPLY } = FlowFlag;
 const { ICMP } = Protocol;
 const { ESTABLISHED, NEW, RELATED } = RuleState;
@@ -57,9 +57,12 @@ function judge(router: Router, frame: Frame, flow: FlowId, direction: number): n
   const words = router.flows.words;
   const base = flow << FLOW_SHIFT;
   let status = words[base + STATUS];
-  if (words[base + GENERATION] !== router.generation) {
-    status &= ~ANY_ADMITTED;
-    words[base + STATUS] = status;
+  const generation = words[base + GENERATION];
+  if (generation !== router.generation) {
+    if (isConcerned(router, base, generation)) {
+      status &= ~ANY_ADMITTED;
+      words[base + STATUS] = status;
+    }
     words[base + GENERATION] = router.generation;
   }
   const admission = admissionOf(status, direction);
@@ -77,6 +80,14 @@ function judge(router: Router, frame: Frame, flow: FlowId, direction: number): n
   frame.egressInterface = router.neighbours.interfaceOf[neighbour];
   frame.neighbour = neighbour;
   return CONTINUE;
+}
+
+/** Whether what has changed after `generation` may concern a flow: not, if it was routes to elsewhere alone. */
+function isConcerned({ epochs, flows }: Router, base: number, generation: number): boolean {
+  if (epochs.concernsAll(generation)) return true;
+  const { words } = flows;
+  // Where packets of the original and of the reply direction go, once translated.
+  return epochs.concerns(words[base + REPLY_SOURCE], generation) || epochs.concerns(words[base + SOURCE], generation);
 }
 
 /** What came in through a mapping is related to the flow that made it. */

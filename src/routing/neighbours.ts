@@ -4,7 +4,8 @@
  * Theory of operation. A neighbour is an index into parallel arrays; flows cache it. Its states follow RFC 4861 7.3.2,
  * with ARP (RFC 826) as the question: INCOMPLETE asks up to `MAX_PROBES` times, a second apart, while packets are
  * parked (RFC 1122 2.3.2.2), then FAILED; REACHABLE lasts `REACHABLE_MS`, then STALE; a STALE one that is used is
- * asked again, unicast, in state PROBE, while it goes on being used. A packet for a FAILED one starts over.
+ * asked again, unicast, in state PROBE, while it goes on being used. A packet for a FAILED one starts over. A PERMANENT
+ * one is where it was said to be, whatever ARP says. `unanswered` is set from FAILED until the neighbour speaks again.
  *
  * Limits: `capacity` neighbours, at most half of them unresolved (INCOMPLETE or FAILED), so that who scans a subnet
  * takes nobody's place. Where room is needed a FAILED or STALE one gives way (`generation` rises, since flows may hold
@@ -15,7 +16,16 @@
 import { HashIndex } from "../conntrack/hash_index.ts";
 import type { Frame } from "../packet/frame.ts";
 
-export const NeighbourState = { FREE: 0, INCOMPLETE: 1, REACHABLE: 2, STALE: 3, PROBE: 4, FAILED: 5 } as const;
+/** From REACHABLE on, packets may be sent. */
+export const NeighbourState = {
+  FREE: 0,
+  INCOMPLETE: 1,
+  FAILED: 2,
+  REACHABLE: 3,
+  STALE: 4,
+  PROBE: 5,
+  PERMANENT: 6,
+} as const;
 
 export const REACHABLE_MS = 30_000;
 export const PROBE_INTERVAL_MS = 1_000;
@@ -32,6 +42,8 @@ export interface NeighbourEvents {
   solicit(neighbour: number): void;
   /** The neighbour did not answer: the frames parked on it are to be refused. */
   unreachable(neighbour: number): void;
+  /** It has been said where the neighbour is: the frames parked on it are to go on. */
+  reachable(neighbour: number): void;
 }
 
 export class Neighbours {
@@ -47,6 +59,8 @@ export class Neighbours {
   readonly port: Int32Array;
   readonly portGeneration: Int32Array;
   readonly parkedCount: Int32Array;
+  /** 1 from the time that it failed to answer until it does. */
+  readonly unanswered: Uint8Array;
   /** Raised when an index changes its meaning. */
   generation = 0;
   size = 0;
@@ -83,6 +97,7 @@ export class Neighbours {
     this.parkedFirst = new Int32Array(capacity).fill(-1);
     this.parkedLast = new Int32Array(capacity).fill(-1);
     this.parkedCount = new Int32Array(capacity);
+    this.unanswered = new Uint8Array(capacity);
     this.free = new Int32Array(capacity);
     this.index = new HashIndex(new Int32Array(HashIndex.slotsFor(capacity) * 2));
   }
@@ -110,6 +125,7 @@ export class Neighbours {
     this.state[neighbour] = NeighbourState.FAILED;
     this.deadline[neighbour] = (now + FORGET_MS) | 0;
     this.probes[neighbour] = 0;
+    this.unanswered[neighbour] = 0;
     this.used[neighbour] = 1;
     this.portGeneration[neighbour] = -1;
     this.index.insert(this.hash(interfaceIndex, address), neighbour);
@@ -119,19 +135,30 @@ export class Neighbours {
 
   /** True while packets may be sent to its MAC. */
   isUsable(neighbour: number): boolean {
-    const state = this.state[neighbour];
-    return state === NeighbourState.REACHABLE || state === NeighbourState.STALE || state === NeighbourState.PROBE;
+    return this.state[neighbour] >= NeighbourState.REACHABLE;
   }
 
   /** Says where the neighbour is: from its own ARP packet. Frames parked on it are then taken with `takeParked`. */
   confirm(neighbour: number, macHigh: number, macLow: number, now: number): void {
+    if (this.state[neighbour] === NeighbourState.PERMANENT) return;
+    this.place(neighbour, macHigh, macLow);
+    this.state[neighbour] = NeighbourState.REACHABLE;
+    this.deadline[neighbour] = (now + REACHABLE_MS) | 0;
+  }
+
+  /** Says where the neighbour is, for good. */
+  makePermanent(neighbour: number, macHigh: number, macLow: number): void {
+    this.place(neighbour, macHigh, macLow);
+    this.state[neighbour] = NeighbourState.PERMANENT;
+  }
+
+  private place(neighbour: number, macHigh: number, macLow: number): void {
     if (this.macHigh[neighbour] !== macHigh || this.macLow[neighbour] !== macLow) this.portGeneration[neighbour] = -1;
     this.macHigh[neighbour] = macHigh;
     this.macLow[neighbour] = macLow;
     if (!this.isUsable(neighbour)) this.unresolved--;
-    this.state[neighbour] = NeighbourState.REACHABLE;
-    this.deadline[neighbour] = (now + REACHABLE_MS) | 0;
     this.probes[neighbour] = 0;
+    this.unanswered[neighbour] = 0;
   }
 
   /** Queues a frame; false when too many wait already. `needsQuestion` tells whether to ask now. */
@@ -178,6 +205,10 @@ export class Neighbours {
   private tickOne(neighbour: number, now: number, events: NeighbourEvents): void {
     const isDue = ((this.deadline[neighbour] - now) | 0) <= 0;
     const state = this.state[neighbour];
+    if (state === NeighbourState.PERMANENT) {
+      if (this.parkedCount[neighbour] > 0) events.reachable(neighbour);
+      return;
+    }
     if (state === NeighbourState.STALE && this.used[neighbour] !== 0) {
       this.state[neighbour] = NeighbourState.PROBE;
       this.probes[neighbour] = 0;
@@ -206,6 +237,7 @@ export class Neighbours {
   private fail(neighbour: number, now: number, events: NeighbourEvents): void {
     if (this.isUsable(neighbour)) this.unresolved++;
     this.state[neighbour] = NeighbourState.FAILED;
+    this.unanswered[neighbour] = 1;
     this.deadline[neighbour] = (now + FORGET_MS) | 0;
     events.unreachable(neighbour);
   }
@@ -215,6 +247,18 @@ export class Neighbours {
     for (let neighbour = 0; neighbour < this.highWater; neighbour++) {
       const inUse = this.state[neighbour] !== NeighbourState.FREE;
       if (inUse && this.interfaceOf[neighbour] === interfaceIndex) this.forget(neighbour);
+    }
+  }
+
+  /** Forgets one; frames parked on it must have been taken. */
+  remove(neighbour: number): void {
+    this.forget(neighbour);
+  }
+
+  /** Forgets those that were said to be where they are. */
+  forgetPermanent(): void {
+    for (let neighbour = 0; neighbour < this.highWater; neighbour++) {
+      if (this.state[neighbour] === NeighbourState.PERMANENT) this.forget(neighbour);
     }
   }
 

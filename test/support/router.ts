@@ -42,7 +42,7 @@ export function defaultPlan(): ShortPlan {
   return {
     interfaces: INTERFACES.map((each) => ({ ...each })),
     ports: PORTS.map((each) => ({ ...each })),
-    routes: [{ to: { address: 0, length: 0 }, interface: 1, via: word("203.0.113.2") }],
+    routes: [{ to: { address: 0, length: 0 }, nextHops: [{ interface: 1, via: word("203.0.113.2") }] }],
     sourceNat: [{ from: { address: word("10.55.66.0"), length: 24 }, out: 1 }],
     publish: [],
     conntrack: { ...DEFAULT_CONNTRACK },

@@ -24,7 +24,11 @@ function planOfTwo(): ShortPlan {
     mtu: 1500,
   });
   plan.ports.push({ index: WAN2_PORT, name: "wan2", interface: WAN2 });
-  plan.routes.push({ to: { address: 0, length: 0 }, interface: WAN2, via: word("198.51.100.2"), metric: 10 });
+  plan.routes?.push({
+    to: { address: 0, length: 0 },
+    metric: 10,
+    nextHops: [{ interface: WAN2, via: word("198.51.100.2") }],
+  });
   plan.sourceNat.push({ from: { address: word("10.55.66.0"), length: 24 }, out: WAN2 });
   return plan;
 }
@@ -97,7 +101,7 @@ describe("two uplinks", () => {
     expect(router.fromC1(outward(4001))).toMatchObject([{ port: WAN2_PORT }]);
     const without = planOfTwo();
     without.interfaces = without.interfaces.filter(({ index }) => index !== WAN);
-    without.routes = without.routes.filter((route) => route.interface !== WAN);
+    without.routes = (without.routes ?? []).filter(({ nextHops }) => nextHops[0].interface !== WAN);
     without.sourceNat = without.sourceNat.filter(({ out }) => out !== WAN);
     without.ports = without.ports.filter((port) => port.interface !== WAN);
     router.apply(without);

@@ -3,25 +3,30 @@
  * is wrong is reported, with its path; the plan is of use only if nothing was.
  */
 
-import type { LimitsPlan, MergePlan, RouterPlan } from "../../dataplane/plan.ts";
+import type { LimitsPlan, MergePlan, NeighbourPlan, RoutePlan, RouterPlan } from "../../dataplane/plan.ts";
 import { type Chain, emptyRuleSet, type RuleSet, type TableName } from "../../filter/rule_set.ts";
+import type { PolicyRule } from "../../routing/policy.ts";
 import { DEFAULT_SOCKET } from "../default_socket.ts";
 import { InterfaceBuilder } from "./build_interfaces.ts";
 import { buildConntrack, NatBuilder } from "./build_nat.ts";
 import { buildRoutes } from "./build_routes.ts";
+import { buildNeighbours, buildPolicy } from "./build_routing.ts";
 import { buildRules } from "./build_rules.ts";
 import type { DevicePlan } from "./devices.ts";
 import type { Report } from "./errors.ts";
 import { Indexes, interfaceKey, MOST_INTERFACES, MOST_PORTS, portKey } from "./indexes.ts";
 import { collectNames, type Names } from "./names.ts";
 import { type Configuration, DEFAULT_AGEING_SECONDS, DEFAULT_LIMITS, LONGEST_SOCKET_PATH } from "./schema.ts";
+import { TableNames } from "./table_names.ts";
 
 /** A configuration with all names resolved: what the dataplane is told, and what the control process does. */
 export interface ResolvedPlan {
-  plan: RouterPlan;
+  plan: RouterPlan & { routes: RoutePlan[]; policy: PolicyRule[]; neighbours: NeighbourPlan[] };
   /** One for each of `plan.ports`, in their order. */
   devices: DevicePlan[];
-  limits: LimitsPlan;
+  limits: Required<LimitsPlan>;
+  /** Names of routing tables. */
+  tables: TableNames;
   /** Path of the API's socket. */
   socket: string;
 }
@@ -41,11 +46,14 @@ export function buildPlan(
   builder.build(configuration);
   checkSizes(builder, configuration, report);
   const nat = new NatBuilder(builder, names, report);
+  const tables = new TableNames(configuration.routing?.tables, report);
   return {
     plan: {
       interfaces: builder.interfaces,
       ports: builder.ports,
-      routes: buildRoutes(configuration, builder, report),
+      routes: buildRoutes(configuration, builder, tables, report),
+      policy: buildPolicy(configuration, builder, names, tables, report),
+      neighbours: buildNeighbours(configuration, builder, report),
       rules: buildRuleSet(configuration, nat, names, report),
       conntrack: buildConntrack(configuration),
       macAgeingSeconds: configuration.bridge?.ageingSeconds ?? DEFAULT_AGEING_SECONDS,
@@ -53,6 +61,7 @@ export function buildPlan(
     },
     devices: builder.devices,
     limits: limitsOf(configuration),
+    tables,
     socket: configuration.control?.socket ?? DEFAULT_SOCKET,
   };
 }
@@ -79,7 +88,7 @@ function mergingOf({ offload }: Configuration): MergePlan {
   return { segments: isOn, datagrams: isOn };
 }
 
-function limitsOf(configuration: Configuration): LimitsPlan {
+function limitsOf(configuration: Configuration): Required<LimitsPlan> {
   const { flowsPerHost: _, ...limits } = configuration.limits ?? {};
   return { ...DEFAULT_LIMITS, ...limits };
 }

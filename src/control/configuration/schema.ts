@@ -23,13 +23,14 @@ import {
   pid,
   prefix,
 } from "./schema_parts.ts";
+import { NeighbourSchema, RouteSchema, RoutingSchema } from "./schema_routing.ts";
 import { chain } from "./schema_rules.ts";
 import { UplinkSchema } from "./schema_uplinks.ts";
 
 export const DEFAULT_MTU = 1500;
 export const DEFAULT_IFNAME = "eth0";
 export const DEFAULT_AGEING_SECONDS = 300;
-export const DEFAULT_LIMITS = { flows: 262_144, macs: 16_384, neighbours: 4096 };
+export const DEFAULT_LIMITS = { flows: 262_144, macs: 16_384, neighbours: 4096, routes: 1_000_000 };
 
 /** A unix socket's path has 108 bytes with its final zero. */
 export const LONGEST_SOCKET_PATH = 107;
@@ -108,14 +109,6 @@ const NetworkSchema = Type.Object(
   { ...CLOSED, title: "a map", description: "A bridge with a gateway address." },
 );
 
-const RouteSchema = Type.Object(
-  {
-    to: prefix({ title: "an IPv4 prefix or address", description: "Destinations.", examples: ["198.51.100.0/24"] }),
-    via: address({ description: "Next hop, in the subnet of a network or an uplink." }),
-  },
-  { ...CLOSED, title: "a map { to, via }" },
-);
-
 const limit = (key: keyof typeof DEFAULT_LIMITS, maximum: number, description: string) =>
   Type.Optional(integer(1, maximum, { default: DEFAULT_LIMITS[key], description }));
 
@@ -141,6 +134,13 @@ export const ConfigurationSchema = Type.Object(
       Type.Array(RouteSchema, {
         title: "a list of routes",
         description: "Routes besides the connected subnets and the uplink's default route.",
+      }),
+    ),
+    routing: Type.Optional(RoutingSchema),
+    neighbours: Type.Optional(
+      Type.Array(NeighbourSchema, {
+        title: "a list of neighbours",
+        description: "Permanent neighbours: next hops that are not asked for by ARP.",
       }),
     ),
     nat: Type.Optional(NatSchema),
@@ -178,6 +178,7 @@ export const ConfigurationSchema = Type.Object(
           flows: limit("flows", 16_777_216, "Connections; both directions are one."),
           macs: limit("macs", 1_048_576, "Stations of all networks together."),
           flowsPerHost,
+          routes: limit("routes", 2_000_000, "Prefixes of a routing table, connected ones aside."),
           neighbours: limit("neighbours", 65_535, "Next hops whose hardware address is known or asked for."),
         },
         { ...CLOSED, title: "a map", description: "Sizes of the tables. They hold for the life of a router." },

@@ -1,0 +1,178 @@
+/**
+ * Routing as the control process holds it: routes, policy rules, permanent neighbours, and what is followed. Changes
+ * reach the dataplane as messages of their own, one after the other; a plan is sent only for what else changes. Routes
+ * that were added by hand stay when the configuration is read again, as they would in the kernel; of configured ones,
+ * those change that the configuration has changed.
+ */
+import type { NeighbourPlan, RouteChange, RoutePlan, RouterPlan } from "../../dataplane/plan.ts";
+import { type PolicyRule, TableId } from "../../routing/policy.ts";
+import type { ResolvedPlan } from "../configuration/configuration.ts";
+import { RouteProtocol } from "./names.ts";
+import { type HeldRoute, RouteList, type RoutePlace } from "./route_list.ts";
+
+/** Prefixes of one message: the dataplane takes them in well under a millisecond. */
+const PREFIXES_AT_ONCE = 256;
+
+type RoutingRequest =
+  | { type: "change-routes"; change: RouteChange }
+  | { type: "set-policy"; rules: PolicyRule[] }
+  | { type: "set-neighbour"; neighbour: NeighbourPlan }
+  | { type: "remove-neighbour"; interface: number; address: number };
+
+export interface RoutingDataplane {
+  request(message: RoutingRequest): Promise<unknown>;
+  log(level: "info" | "warn" | "error", message: string): void;
+  interfaces(): RouterPlan["interfaces"];
+}
+
+export class Routing {
+  readonly routes: RouteList;
+  rules: readonly PolicyRule[];
+  neighbours: readonly NeighbourPlan[];
+  private configured: { routes: RoutePlan[]; policy: PolicyRule[]; neighbours: NeighbourPlan[] };
+  private readonly dataplane: RoutingDataplane;
+  private last: Promise<unknown> = Promise.resolve();
+
+  constructor({ plan, limits }: ResolvedPlan, dataplane: RoutingDataplane) {
+    this.routes = new RouteList(limits.routes);
+    this.dataplane = dataplane;
+    this.configured = { routes: [], policy: plan.policy, neighbours: plan.neighbours };
+    this.rules = plan.policy;
+    this.neighbours = plan.neighbours;
+  }
+
+  /** What a plan says of routing apart from routes, which the dataplane keeps. */
+  planned(): Pick<RouterPlan, "policy" | "neighbours"> {
+    return { policy: [...this.rules], neighbours: [...this.neighbours] };
+  }
+
+  /** Runs one change after the other, and tells the dataplane. When it throws, nothing has changed. */
+  change<T>(edit: () => T): Promise<T> {
+    const run = this.last.then(async () => {
+      try {
+        const result = edit();
+        await this.send();
+        return result;
+      } catch (error) {
+        this.routes.undoChanges();
+        throw error;
+      }
+    });
+    this.last = run.catch(() => {});
+    return run;
+  }
+
+  async setRules(edit: (rules: readonly PolicyRule[]) => PolicyRule[]): Promise<void> {
+    await this.ordered(async () => {
+      const rules = edit(this.rules).sort((left, right) => left.priority - right.priority);
+      await this.dataplane.request({ type: "set-policy", rules });
+      this.rules = rules;
+    });
+  }
+
+  async setNeighbour(neighbour: NeighbourPlan): Promise<void> {
+    await this.ordered(async () => {
+      await this.dataplane.request({ type: "set-neighbour", neighbour });
+      this.neighbours = [...this.neighbours.filter((each) => !isAt(each, neighbour)), neighbour];
+    });
+  }
+
+  /** False where there is no such neighbour. */
+  removeNeighbour(place: { interface: number; address: number }): Promise<boolean> {
+    return this.ordered(async () => {
+      this.neighbours = this.neighbours.filter((each) => !isAt(each, place));
+      return (await this.dataplane.request({ type: "remove-neighbour", ...place })) as boolean;
+    });
+  }
+
+  /** Takes another configuration's routes, rules and neighbours, which the dataplane's plan has already. */
+  async configure({ plan }: ResolvedPlan): Promise<void> {
+    const kept = new Set(plan.interfaces.map(({ index }) => index));
+    await this.change(() => {
+      this.routes.removeAll(({ option }) => option.nextHops.some((hop) => !kept.has(hop.interface)));
+      const before = new Map(this.configured.routes.map((route) => [JSON.stringify(route), route]));
+      const after = new Map(plan.routes.map((route) => [JSON.stringify(route), route]));
+      for (const [key, route] of before) if (!after.has(key)) this.removeConfigured(route);
+      for (const [key, route] of after) if (!before.has(key)) this.addConfigured(route);
+    });
+    this.configured = plan;
+  }
+
+  /**
+   * Rules and neighbours with a changed configuration: what was changed by hand stays where the file did not change.
+   * Returns how to go back.
+   */
+  takePlan({ plan }: ResolvedPlan): () => void {
+    const { rules, neighbours } = this;
+    const kept = new Set(plan.interfaces.map(({ index }) => index));
+    this.rules = merged(this.rules, this.configured.policy, plan.policy)
+      .filter(({ iif }) => iif === undefined || !("interface" in iif) || kept.has(iif.interface))
+      .sort((left, right) => left.priority - right.priority);
+    this.neighbours = merged(this.neighbours, this.configured.neighbours, plan.neighbours).filter((each) =>
+      kept.has(each.interface),
+    );
+    return () => {
+      this.rules = rules;
+      this.neighbours = neighbours;
+    };
+  }
+
+  private addConfigured(route: RoutePlan): void {
+    const held: HeldRoute = { option: optionOf(route), protocol: RouteProtocol.STATIC, owner: "configuration" };
+    const place = placeOf(route);
+    const same = this.routes.routesAt(place).some(({ option }) => (option.metric ?? 0) === (route.metric ?? 0));
+    this.routes.put(same ? "replace" : "add", place, held);
+  }
+
+  /** It may have been deleted by hand. */
+  private removeConfigured(route: RoutePlan): void {
+    const text = JSON.stringify(optionOf(route));
+    const isIt = (held: HeldRoute): boolean => held.owner === "configuration" && JSON.stringify(held.option) === text;
+    if (this.routes.routesAt(placeOf(route)).some(isIt)) this.routes.remove(placeOf(route), isIt);
+  }
+
+  /** Tells the dataplane what it does not know yet, a piece at a time; it forwards in between. */
+  private async send(): Promise<void> {
+    for (let piece = this.routes.takeChange(PREFIXES_AT_ONCE); piece !== undefined; ) {
+      try {
+        if (piece.change.prefixes.length > 0) {
+          await this.dataplane.request({ type: "change-routes", change: piece.change });
+        }
+      } catch (error) {
+        piece.undo();
+        throw error;
+      }
+      piece = this.routes.takeChange(PREFIXES_AT_ONCE);
+    }
+  }
+
+  private ordered<T>(run: () => Promise<T>): Promise<T> {
+    const result = this.last.then(run);
+    this.last = result.catch(() => {});
+    return result;
+  }
+}
+
+function isAt(neighbour: NeighbourPlan, place: { interface: number; address: number }): boolean {
+  return neighbour.interface === place.interface && neighbour.address === place.address;
+}
+
+function placeOf({ table = TableId.MAIN, to }: RoutePlan): RoutePlace {
+  return { table, address: to.address, length: to.length };
+}
+
+function optionOf({ kind, metric, nextHops }: RoutePlan): HeldRoute["option"] {
+  return {
+    ...(kind === undefined ? {} : { kind }),
+    ...(metric === undefined ? {} : { metric }),
+    nextHops,
+  };
+}
+
+/** `present` with what has changed from `before` to `after`. */
+function merged<T>(present: readonly T[], before: readonly T[], after: readonly T[]): T[] {
+  const old = new Set(before.map((each) => JSON.stringify(each)));
+  const wanted = new Set(after.map((each) => JSON.stringify(each)));
+  const kept = present.filter((each) => !old.has(JSON.stringify(each)) || wanted.has(JSON.stringify(each)));
+  return [...kept, ...after.filter((each) => !old.has(JSON.stringify(each)))];
+}
