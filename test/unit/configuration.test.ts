@@ -70,7 +70,9 @@ describe("interfaces and ports", () => {
       { index: 1, name: "c2", interface: 0 },
       { index: 2, name: "wan", interface: 1 },
     ]);
-    expect(plan.routes).toEqual([{ to: { address: 0, length: 0 }, interface: 1, via: word("203.0.113.2") }]);
+    expect(plan.routes).toEqual([
+      { to: { address: 0, length: 0 }, nextHops: [{ interface: 1, via: word("203.0.113.2") }] },
+    ]);
   });
 
   it("say what device each port is", () => {
@@ -101,7 +103,7 @@ describe("interfaces and ports", () => {
   });
 
   it("have the defaults of the contract", () => {
-    expect(limits).toEqual({ flows: 262_144, macs: 16_384, neighbours: 4096 });
+    expect(limits).toEqual({ flows: 262_144, macs: 16_384, neighbours: 4096, routes: 1_000_000 });
     expect(socket).toBe("/run/tapir/tapir.sock");
     expect(plan.macAgeingSeconds).toBe(300);
     expect(plan.rules).toEqual(emptyRuleSet());
@@ -123,7 +125,7 @@ filter: { forward: { policy: drop }, input: { policy: drop } }
     expect(given.devices[0]).toMatchObject({ mtu: 9000, mac: "aa:bb:cc:00:00:01" });
     expect(given.devices[0]).not.toHaveProperty("address");
     expect(given.plan.macAgeingSeconds).toBe(10);
-    expect(given.limits).toEqual({ flows: 100, macs: 16_384, neighbours: 4096 });
+    expect(given.limits).toEqual({ flows: 100, macs: 16_384, neighbours: 4096, routes: 1_000_000 });
     expect(given.socket).toBe("/tmp/t.sock");
     expect(chainOf(given.plan, "FORWARD").policy).toBe("DROP");
     expect(chainOf(given.plan, "INPUT").policy).toBe("DROP");
@@ -172,9 +174,9 @@ describe("routes and NAT", () => {
       configure(`${LAB}routes: [ { to: 198.51.100.0/24, via: 203.0.113.9 }, { to: 192.0.2.1, via: 10.55.66.9 } ]`),
     );
     expect(plan.routes).toEqual([
-      { to: { address: word("198.51.100.0"), length: 24 }, interface: 1, via: word("203.0.113.9") },
-      { to: { address: word("192.0.2.1"), length: 32 }, interface: 0, via: word("10.55.66.9") },
-      { to: { address: 0, length: 0 }, interface: 1, via: word("203.0.113.2") },
+      { to: { address: word("198.51.100.0"), length: 24 }, nextHops: [{ interface: 1, via: word("203.0.113.9") }] },
+      { to: { address: word("192.0.2.1"), length: 32 }, nextHops: [{ interface: 0, via: word("10.55.66.9") }] },
+      { to: { address: 0, length: 0 }, nextHops: [{ interface: 1, via: word("203.0.113.2") }] },
     ]);
   });
 
@@ -254,7 +256,7 @@ describe("routes and NAT", () => {
       maxRetransmissions: 3,
       flowsPerHost: 9,
     });
-    expect(Object.keys(limits).sort()).toEqual(["flows", "macs", "neighbours"]);
+    expect(Object.keys(limits).sort()).toEqual(["flows", "macs", "neighbours", "routes"]);
   });
 });
 
