@@ -1,7 +1,8 @@
 /** Routes of all types, metrics, several next hops, policy rules, permanent neighbours, links that go down. */
 import { describe, expect, it } from "vitest";
+import { setLinkState } from "../../src/dataplane/link_state.ts";
 import type { RoutePlan } from "../../src/dataplane/plan.ts";
-import { changeRoutes, removeNeighbour, setLinkState, setNeighbour, setPolicy } from "../../src/dataplane/routing.ts";
+import { changeRoutes, removeNeighbour, setNeighbour, setPolicy } from "../../src/dataplane/routing.ts";
 import { DEFAULT_POLICY, TableId } from "../../src/routing/policy.ts";
 import { type NextHopPlan, RouteKind } from "../../src/routing/route_set.ts";
 import { udp, word } from "../support/frames.ts";
@@ -104,6 +105,7 @@ describe("metrics and links", () => {
     expect(router.fromC1(ask("192.0.2.7"))[0]).toMatchObject({ icmpType: 3, icmpCode: 0 });
     expect(router.stopped("no-route")).toBe(1);
     setLinkState(router.router, WAN, true);
+    router.introduce();
     expect(nextHopOf(router, "192.0.2.7")).toBe(SERVER_MAC);
   });
 
