@@ -37,8 +37,8 @@ import { ExitCode, TapirError } from "./errors.ts";
 import { FlowEventHub } from "./flow_events.ts";
 import { FlowReader, viewRemoved } from "./flows.ts";
 import type { Cause } from "./history.ts";
-import { type UplinkDevice, UplinkLinks } from "./uplinks/uplink_links.ts";
 import { Routing } from "./routing/routing.ts";
+import { type UplinkDevice, UplinkLinks } from "./uplinks/uplink_links.ts";
 
 /** How long the dataplane polls before it sleeps. */
 const SPIN_MICROSECONDS = Number(process.env.TAPIR_SPIN_MICROSECONDS ?? 50);
