@@ -17,7 +17,9 @@
         "src/engine_memory.c",
         "src/engine_receive.c",
         "src/engine_packet.c",
-        "src/engine_transmit.c"
+        "src/engine_ring.c",
+        "src/engine_transmit.c",
+        "src/ring.c"
       ],
       "defines": ["_GNU_SOURCE", "NAPI_VERSION=8"],
       "cflags": ["-std=c11", "-O2", "-Wall", "-Wextra", "-Werror", "-fno-strict-aliasing"]

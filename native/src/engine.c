@@ -76,6 +76,7 @@ static napi_value add_port(napi_env env, napi_callback_info info) {
   port->kind = (uint8_t)kind;
   port->header_bytes = (uint8_t)header_bytes;
   port->typical_bytes = 0;
+  port->reads = 0;
   port->in_use = true;
   engine->port_errors[port_index] = 0;
   return NULL;
@@ -147,6 +148,17 @@ static napi_value set_spin(napi_env env, napi_callback_info info) {
   return NULL;
 }
 
+// useRing(wanted): boolean
+static napi_value use_ring(napi_env env, napi_callback_info info) {
+  napi_value args[1], result;
+  bool wanted = false;
+  struct engine *engine = unwrap_open(env, info, 1, args);
+  if (engine == NULL) return NULL;
+  napi_get_value_bool(env, args[0], &wanted);
+  napi_get_boolean(env, engine_use_ring(engine, wanted), &result);
+  return result;
+}
+
 // close(): the engine lets go of its memory and of every port; the descriptors stay the caller's. Once more does no
 // harm.
 static napi_value close_engine(napi_env env, napi_callback_info info) {
@@ -154,6 +166,7 @@ static napi_value close_engine(napi_env env, napi_callback_info info) {
   if (engine == NULL || engine->epoll < 0) return NULL;
   close(engine->epoll);
   engine->epoll = -1;
+  ring_close(&engine->ring);
   napi_delete_reference(env, engine->kept);
   engine->kept = NULL;
   return NULL;
@@ -163,17 +176,20 @@ static void free_engine(napi_env env, void *data, void *hint) {
   (void)hint;
   struct engine *engine = data;
   if (engine->epoll >= 0) close(engine->epoll);
+  ring_close(&engine->ring);
   if (engine->kept != NULL) napi_delete_reference(env, engine->kept);
   free(engine->ports);
   free(engine->ready.ports);
+  free(engine->asked_ports);
   free(engine);
 }
 
 static bool allocate_ports(struct engine *engine) {
   engine->ports = calloc((size_t)engine->port_count, sizeof *engine->ports);
   engine->ready.ports = calloc((size_t)engine->port_count, sizeof *engine->ready.ports);
+  engine->asked_ports = calloc((size_t)engine->port_count, sizeof *engine->asked_ports);
   engine->ready.capacity = engine->port_count;
-  if (engine->ports == NULL || engine->ready.ports == NULL) return false;
+  if (engine->ports == NULL || engine->ready.ports == NULL || engine->asked_ports == NULL) return false;
   engine->epoll = epoll_create1(EPOLL_CLOEXEC);
   return engine->epoll >= 0;
 }
@@ -186,6 +202,7 @@ napi_value engine_create(napi_env env, napi_callback_info info) {
   struct engine *engine = calloc(1, sizeof *engine);
   if (engine == NULL) return throw_errno(env, ENOMEM, "createEngine", NULL, "calloc");
   engine->epoll = -1;
+  engine->ring.fd = -1;
   if (!engine_read_memory(env, args[0], engine)) {
     free_engine(env, engine, NULL);
     return NULL;
@@ -202,6 +219,7 @@ napi_value engine_create(napi_env env, napi_callback_info info) {
       {"watchControl", NULL, watch_control, NULL, NULL, NULL, napi_default, NULL},
       {"receive", NULL, receive, NULL, NULL, NULL, napi_default, NULL},
       {"transmit", NULL, transmit, NULL, NULL, NULL, napi_default, NULL},
+      {"useRing", NULL, use_ring, NULL, NULL, NULL, napi_default, NULL},
       {"setSpin", NULL, set_spin, NULL, NULL, NULL, napi_default, NULL},
       {"close", NULL, close_engine, NULL, NULL, NULL, napi_default, NULL},
   };

@@ -2,6 +2,8 @@
 #ifndef TAPIR_ENGINE_H
 #define TAPIR_ENGINE_H
 
+#include "ring.h"
+
 #include <errno.h>
 #include <linux/if_packet.h>
 #include <node_api.h>
@@ -39,6 +41,36 @@ struct port {
   uint8_t header_bytes;
   // Length of the frames that came last; keeps a batch of super-frames within the burst.
   int32_t typical_bytes;
+  // With a ring (a TAP): how many reads to ask for next time, and what came of those of this burst.
+  uint8_t reads;
+  bool is_empty;
+  int32_t asked;
+  int32_t got;
+  int64_t got_bytes;
+};
+
+// A frame that is to be sent: one entry of the transmit arrays, or several.
+struct frame {
+  int32_t port;
+  int32_t entries;
+  size_t bytes;
+};
+
+// Reads of a burst that are queued in the ring.
+struct asked {
+  int32_t count;
+  int32_t slot[RING_ENTRIES];
+  int32_t port[RING_ENTRIES];
+};
+
+// Writes that are queued in the ring, each with its pieces from `first` on.
+#define WRITTEN_PIECES (RING_ENTRIES + MOST_PIECES)
+struct written {
+  int32_t count;
+  int32_t pieces_count;
+  int32_t first[RING_ENTRIES];
+  struct frame frame[RING_ENTRIES];
+  struct iovec pieces[WRITTEN_PIECES];
 };
 
 // Ports that may have more to read, in the order in which they are served; each at most once.
@@ -92,6 +124,10 @@ struct engine {
   napi_ref kept;
 
   int epoll;
+  struct ring ring;
+  struct asked asked;
+  int32_t *asked_ports;
+  struct written written;
   int64_t spin_ns;
   int32_t spin_credit;  // how often spinning has ended with a frame, see engine_receive.c
   uint32_t waits;
@@ -114,6 +150,22 @@ bool engine_read_memory(napi_env env, napi_value memory, struct engine *engine);
 // Waits at most `timeout_ns`; negative: for ever.
 int32_t engine_receive(struct engine *engine, int32_t max, int64_t timeout_ns);
 int32_t engine_transmit(struct engine *engine, int32_t count);
+
+// Gives TAPs a ring or takes it away; returns whether there is one.
+bool engine_use_ring(struct engine *engine, bool wanted);
+// Queues reads of a TAP as far as its share goes; returns how many.
+int32_t ring_ask_port(struct engine *engine, int32_t port, struct share share);
+// Reads what was asked for into the burst, from place `at` on; returns how many frames came.
+int32_t ring_take_reads(struct engine *engine, int32_t at);
+// What came from one of the ports that were asked.
+struct yield ring_yield_of(struct engine *engine, int32_t port);
+// Queues a frame whose pieces are in `engine->pieces`, and sends what is queued; both return how many were sent.
+int32_t ring_add_write(struct engine *engine, const struct frame *frame);
+int32_t ring_flush_writes(struct engine *engine);
+
+// Writes a frame to a TAP, and counts what came of a write: 1 when it was sent, else 0.
+int32_t engine_write_tap(struct engine *engine, const struct frame *frame, const struct iovec *pieces);
+int32_t engine_count_write(struct engine *engine, const struct frame *frame, int32_t result);
 
 // Prepares what `read_packet_port` uses in every call.
 void engine_prepare_batches(struct engine *engine);

@@ -130,32 +130,51 @@ static struct yield read_tap_port(struct engine *engine, int32_t port, struct sh
   return yield;
 }
 
-static struct yield read_port(struct engine *engine, int32_t port, struct share share) {
-  return engine->ports[port].kind == KIND_TAP ? read_tap_port(engine, port, share)
-                                              : read_packet_port(engine, port, share);
+// Of a port that has been served: counts, and the place in the queue that it has from now on.
+static void finish_port(struct engine *engine, int32_t port, struct yield yield) {
+  count(engine, port, RX_FRAMES, yield.frames);
+  count(engine, port, RX_BYTES, (double)yield.bytes);
+  if (yield.empty) return;
+  enqueue(engine, port);
+  if (!yield.short_of_share) engine->more_expected = true;
 }
 
-// Serves each port of the queue once, as far as the burst goes. The last of `left` ports takes what is left.
+static bool uses_ring(const struct engine *engine, int32_t port) {
+  return engine->ring.fd >= 0 && engine->ports[port].kind == KIND_TAP;
+}
+
+// Serves each port of the queue once, as far as the burst goes. The last of `left` ports takes what is left. With a ring
+// the TAPs are only asked at first: their frames come, all at once, behind those of the packet sockets.
 static int32_t serve_ports(struct engine *engine, int32_t max) {
-  int32_t got = 0;
+  int32_t got = 0, promised = 0, asked_ports = 0;
   int64_t budget = BURST_BYTES;
   engine->more_expected = false;
   for (int32_t left = engine->ready.length; left > 0; left--) {
-    if (got >= max || budget <= 0) {
+    int32_t room = max - got - promised;
+    if (room <= 0 || budget <= 0) {
       engine->more_expected = true;
       break;
     }
     int32_t port = dequeue(engine);
     if (!engine->ports[port].in_use) continue;
-    struct share share = {.at = got, .frames = (max - got + left - 1) / left, .bytes = (budget + left - 1) / left};
-    struct yield yield = read_port(engine, port, share);
+    struct share share = {.at = got, .frames = (room + left - 1) / left, .bytes = (budget + left - 1) / left};
+    if (uses_ring(engine, port)) {
+      int32_t asked = ring_ask_port(engine, port, share);
+      promised += asked;
+      budget -= (int64_t)asked * engine->ports[port].typical_bytes;
+      engine->asked_ports[asked_ports++] = port;
+      continue;
+    }
+    struct yield yield = engine->ports[port].kind == KIND_TAP ? read_tap_port(engine, port, share)
+                                                              : read_packet_port(engine, port, share);
     got += yield.frames;
     budget -= yield.bytes;
-    count(engine, port, RX_FRAMES, yield.frames);
-    count(engine, port, RX_BYTES, (double)yield.bytes);
-    if (yield.empty) continue;
-    enqueue(engine, port);
-    if (!yield.short_of_share) engine->more_expected = true;
+    finish_port(engine, port, yield);
+  }
+  got += ring_take_reads(engine, got);
+  for (int32_t i = 0; i < asked_ports; i++) {
+    int32_t port = engine->asked_ports[i];
+    finish_port(engine, port, ring_yield_of(engine, port));
   }
   return got;
 }

@@ -2,20 +2,14 @@
 // an offset appends what its slot holds from there on to the frame before it. Nothing blocks; what a device does not
 // take is dropped and counted.
 //
-// A TAP takes one frame with each write. The frames of a packet socket are held back and sent together; the order
-// within a port is kept, the order between ports may change.
+// A TAP takes one frame with each write; with a ring, many writes are one system call (engine_ring.c). The frames of a
+// packet socket are held back and sent together; the order within a port is kept, the order between ports may change.
 #include "engine.h"
 
 #include <errno.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
-
-struct frame {
-  int32_t port;
-  int32_t entries;
-  size_t bytes;
-};
 
 // The indexes come from JavaScript: none may reach beyond the arena.
 static bool is_valid_slot(const struct engine *engine, int32_t slot) {
@@ -74,16 +68,24 @@ static int32_t count_sent(struct engine *engine, struct frame frame) {
   return 1;
 }
 
-static int32_t send_to_tap(struct engine *engine, struct frame frame) {
-  int fd = engine->ports[frame.port].fd;
-  const struct iovec *pieces = engine->pieces;
+int32_t engine_count_write(struct engine *engine, const struct frame *frame, int32_t result) {
+  if (result >= 0) return count_sent(engine, *frame);
+  count_failure(engine, frame->port, -result);
+  return 0;
+}
+
+int32_t engine_write_tap(struct engine *engine, const struct frame *frame, const struct iovec *pieces) {
+  int fd = engine->ports[frame->port].fd;
   ssize_t sent;
   do {
-    sent = frame.entries == 1 ? write(fd, pieces[0].iov_base, pieces[0].iov_len) : writev(fd, pieces, frame.entries);
+    sent = frame->entries == 1 ? write(fd, pieces[0].iov_base, pieces[0].iov_len) : writev(fd, pieces, frame->entries);
   } while (sent < 0 && errno == EINTR);
-  if (sent >= 0) return count_sent(engine, frame);
-  count_failure(engine, frame.port, errno);
-  return 0;
+  return engine_count_write(engine, frame, sent < 0 ? -errno : (int32_t)sent);
+}
+
+static int32_t send_to_tap(struct engine *engine, const struct frame *frame) {
+  if (engine->ring.fd < 0) return engine_write_tap(engine, frame, engine->pieces);
+  return ring_add_write(engine, frame);
 }
 
 // Frames of one packet socket, to be sent with one call.
@@ -138,12 +140,12 @@ int32_t engine_transmit(struct engine *engine, int32_t count_all) {
     if (!gather(engine, entry, &frame)) {
       if ((uint32_t)frame.port < (uint32_t)engine->port_count) count(engine, frame.port, TX_ERRORS, 1);
     } else if (engine->ports[frame.port].kind == KIND_TAP) {
-      sent += send_to_tap(engine, frame);
+      sent += send_to_tap(engine, &frame);
     } else {
       sent += add_to_batch(engine, &batch, frame);
     }
     entry += frame.entries;
   }
   if (batch.frames > 0) sent += flush_batch(engine, &batch);
-  return sent;
+  return sent + ring_flush_writes(engine);
 }

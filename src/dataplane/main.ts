@@ -76,6 +76,7 @@ class Dataplane {
     const engine = native().createEngine(memory);
     this.engine = engine;
     this.engine.watchControl(CHANNEL_DESCRIPTOR);
+    if (process.env.TAPIR_IO_URING !== "0") this.engine.useRing(true);
     this.io = {
       receivedSlot: memory.receivedSlot,
       receivedPort: memory.receivedPort,

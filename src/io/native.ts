@@ -100,6 +100,11 @@ export interface Engine {
   receive(max: number, timeoutMs: number): number;
   /** Sends entries 0 to `count`-1 of `transmitSlot`/`transmitPort`; returns how many the devices took. Frees nothing. */
   transmit(count: number): number;
+  /**
+   * Lets reads and writes of TAPs share system calls (io_uring), or not; returns whether they do: a kernel may have no
+   * io_uring, or forbid it (`kernel.io_uring_disabled`). Without a call they do not.
+   */
+  useRing(wanted: boolean): boolean;
   /** How long `receive` polls before it sleeps, in microseconds. 0 never spins. */
   setSpin(microseconds: number): void;
   close(): void;

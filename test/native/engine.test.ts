@@ -2,6 +2,7 @@ import { beforeEach, describe, expect, it } from "vitest";
 import { EngineState, native, PortCounter } from "../../src/io/native.ts";
 import { ip, namespace, netnsPath, requireSystem, veth } from "../support/netns.ts";
 import { closeLater, frame, Harness, numberOf, put } from "./harness.ts";
+import { WAYS } from "./ways.ts";
 
 const ready = requireSystem([], "bursts of the addon");
 
@@ -14,11 +15,11 @@ function container(harness: Harness, tap: number, inside: number): string {
   return netns;
 }
 
-describe.skipIf(!ready)("bursts", () => {
+describe.skipIf(!ready).each(WAYS)("bursts, $name", (way) => {
   let harness: Harness;
 
   beforeEach(() => {
-    harness = new Harness();
+    harness = new Harness({ way });
   });
 
   it("receives what a container sends, byte by byte", () => {
@@ -134,7 +135,7 @@ describe.skipIf(!ready)("bursts", () => {
 
   it("counts that no slot was free, and reads on when one is", () => {
     for (const kind of ["tap", "packet"]) {
-      const small = new Harness({ slotCount: 4 });
+      const small = new Harness({ way, slotCount: 4 });
       const netns = container(small, 0, 1);
       const { fd } = native().openPacketSocket({ device: "eth0", netns: netnsPath(netns) });
       closeLater(fd);
@@ -152,7 +153,7 @@ describe.skipIf(!ready)("bursts", () => {
   });
 
   it("counts frames that do not fit a slot", () => {
-    const small = new Harness({ slotBytes: 128 });
+    const small = new Harness({ way, slotBytes: 128 });
     const netns = container(small, 2, 3);
     const sender = native().openPacketSocket({ device: "eth0", netns: netnsPath(netns) });
     closeLater(sender.fd);

@@ -2,6 +2,7 @@ import { beforeEach, describe, expect, it } from "vitest";
 import { EngineState, native, PortCounter } from "../../src/io/native.ts";
 import { ip, namespace, netnsPath, requireSystem, veth } from "../support/netns.ts";
 import { closeLater, closeNow, frame, Harness, numberOf, put } from "./harness.ts";
+import { WAYS } from "./ways.ts";
 
 const ready = requireSystem([], "devices that fail");
 
@@ -9,11 +10,11 @@ const ready = requireSystem([], "devices that fail");
 const ENODEV = 19;
 const EBADFD = 77;
 
-describe.skipIf(!ready)("devices that fail", () => {
+describe.skipIf(!ready).each(WAYS)("devices that fail, $name", (way) => {
   let harness: Harness;
 
   beforeEach(() => {
-    harness = new Harness();
+    harness = new Harness({ way });
   });
 
   /** Ports 0 and 1 are TAPs, 2 and 3 the ends of a veth; all must work at the end of a test. */

@@ -10,6 +10,7 @@ import {
   VNET_HEADER_BYTES,
 } from "../../src/io/native.ts";
 import { netnsPath, onCleanup } from "../support/netns.ts";
+import { takeWay, WAYS, type Way } from "./ways.ts";
 
 export const SLOT_BYTES = 65_728;
 
@@ -48,7 +49,7 @@ export class Harness {
   strangers = 0;
   private readonly arena: Buffer;
 
-  constructor(options: { slotCount?: number; slotBytes?: number; ports?: number; burst?: number } = {}) {
+  constructor(options: { slotCount?: number; slotBytes?: number; ports?: number; burst?: number; way?: Way } = {}) {
     const { slotCount = 256, slotBytes = SLOT_BYTES, ports = 8, burst = 64 } = options;
     const arena = native().allocateMemory(slotCount * slotBytes);
     this.arena = Buffer.from(arena);
@@ -69,6 +70,7 @@ export class Harness {
     };
     this.memory.state[EngineState.FREE_COUNT] = slotCount;
     this.engine = native().createEngine(this.memory);
+    takeWay(this.engine, options.way ?? WAYS[0]);
     onCleanup(() => this.engine.close());
   }
 

@@ -2,6 +2,7 @@ import { describe, expect, it } from "vitest";
 import { PortCounter } from "../../src/io/native.ts";
 import { ip, namespace, requireSystem, veth } from "../support/netns.ts";
 import { Harness, put } from "./harness.ts";
+import { WAYS } from "./ways.ts";
 
 const NEEDS_CSUM = 1;
 const GSO_TCPV4 = 1;
@@ -71,7 +72,7 @@ function world(harness: Harness, offload = true): void {
   harness.packet(3, outside, "up1");
 }
 
-describe.skipIf(!requireSystem([], "offloads"))("offloads", () => {
+describe.skipIf(!requireSystem([], "offloads")).each(WAYS)("offloads, $name", (way) => {
   const frames: [string, { bytes: Buffer; header: Buffer }][] = [
     ["TCP segments of 64 KiB", tcpFrame(65_535 - 66)],
     ["TCP segments", tcpFrame(4 * MSS)],
@@ -79,7 +80,7 @@ describe.skipIf(!requireSystem([], "offloads"))("offloads", () => {
   ];
 
   it.each(frames)("pass whole from a TAP to a packet socket and back: %s", (_, { bytes, header }) => {
-    const harness = new Harness();
+    const harness = new Harness({ way });
     world(harness);
     for (const [into, outOf, onwards, end] of [
       [1, 0, 2, 3],
@@ -98,7 +99,7 @@ describe.skipIf(!requireSystem([], "offloads"))("offloads", () => {
   });
 
   it("are cut by the kernel for a TAP that takes none", () => {
-    const harness = new Harness();
+    const harness = new Harness({ way });
     world(harness, false);
     harness.transmit([{ port: 1, ...tcpFrame(4 * MSS) }]);
     const received = harness.expectFrames(4, 0);
@@ -108,7 +109,7 @@ describe.skipIf(!requireSystem([], "offloads"))("offloads", () => {
   });
 
   it("move along when a VLAN tag is put back", () => {
-    const harness = new Harness();
+    const harness = new Harness({ way });
     world(harness);
     const { bytes, header } = tcpFrame(4 * MSS);
     const tag = Buffer.from("81002007", "hex");
@@ -125,7 +126,7 @@ describe.skipIf(!requireSystem([], "offloads"))("offloads", () => {
   });
 
   it("that a device does not know are counted, and cost one frame", () => {
-    const harness = new Harness();
+    const harness = new Harness({ way });
     world(harness);
     const { bytes, header } = tcpFrame(4 * MSS);
     const wrong = Buffer.from(header);
@@ -142,7 +143,7 @@ describe.skipIf(!requireSystem([], "offloads"))("offloads", () => {
   });
 
   it("in a container's own frames are left as they are", () => {
-    const harness = new Harness();
+    const harness = new Harness({ way });
     world(harness);
     const { bytes, header } = udpFrame(100, 0);
     header[1] = 0;

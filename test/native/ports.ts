@@ -8,6 +8,7 @@ import {
   VNET_HEADER_BYTES,
 } from "../../src/io/native.ts";
 import { ip, netnsPath, onCleanup } from "../support/netns.ts";
+import { takeWay, WAYS } from "./ways.ts";
 
 const NO_HEADER = new Uint8Array(VNET_HEADER_BYTES);
 /** Bursts that are awaited at most, and how long each one may take. */
@@ -49,7 +50,7 @@ export class Ports {
   readonly memory: EngineMemory;
   readonly engine: Engine;
 
-  constructor({ ports = 4, slots = 256, slotBytes = 2048 } = {}) {
+  constructor({ ports = 4, slots = 256, slotBytes = 2048, way = WAYS[0] } = {}) {
     const words = () => new Int32Array(slots);
     const freeSlots = words().map((_, index) => index);
     this.memory = {
@@ -68,6 +69,7 @@ export class Ports {
     };
     this.memory.state[EngineState.FREE_COUNT] = slots;
     this.engine = native().createEngine(this.memory);
+    takeWay(this.engine, way);
     onCleanup(() => this.engine.close());
   }
 

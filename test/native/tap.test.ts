@@ -3,6 +3,7 @@ import { describe, expect, it } from "vitest";
 import { EngineState, native, PortCounter, PortKind } from "../../src/io/native.ts";
 import { exec, ip, namespace, netnsPath, requireSystem } from "../support/netns.ts";
 import { bytesOf, closing, frame, Ports, packet, tap } from "./ports.ts";
+import { WAYS, type Way } from "./ways.ts";
 
 const TAP = 0;
 const KERNEL = 1;
@@ -10,9 +11,9 @@ const KERNEL = 1;
 const EBADFD = 77;
 
 /** A TAP as port 0 and a packet socket on the same device, which speaks for the container's kernel, as port 1. */
-function tapAndKernel(): { netns: string; ports: Ports } {
+function tapAndKernel(way: Way): { netns: string; ports: Ports } {
   const netns = namespace();
-  const ports = new Ports();
+  const ports = new Ports({ way });
   ports.engine.addPort(TAP, tap(netns), PortKind.TAP);
   ports.engine.addPort(KERNEL, packet(netns), PortKind.PACKET);
   return { netns, ports };
@@ -57,9 +58,9 @@ describe.skipIf(!requireSystem([], "TAP devices of the addon"))("openTap", () =>
   });
 });
 
-describe.skipIf(!requireSystem([], "TAP ports of the addon"))("a TAP port", () => {
+describe.skipIf(!requireSystem([], "TAP ports of the addon")).each(WAYS)("a TAP port, $name", (way) => {
   it("receives what the namespace sends, byte for byte, and the namespace receives what it sends", () => {
-    const { ports } = tapAndKernel();
+    const { ports } = tapAndKernel(way);
     const up = [frame(1), frame(2, 1514), frame(3, 61)];
     expect(ports.send(KERNEL, up)).toBe(3);
     const received = ports.receive(3);
@@ -78,7 +79,7 @@ describe.skipIf(!requireSystem([], "TAP ports of the addon"))("a TAP port", () =
   });
 
   it("loses frames while its device is down, and works again once it is up", () => {
-    const { netns, ports } = tapAndKernel();
+    const { netns, ports } = tapAndKernel(way);
     ip(netns, "link set t0 down");
     expect(ports.send(TAP, [frame(1)])).toBe(0);
     expect(ports.counter(TAP, PortCounter.TX_ERRORS)).toBe(1);
@@ -96,7 +97,7 @@ describe.skipIf(!requireSystem([], "TAP ports of the addon"))("a TAP port", () =
     ["its namespace", (netns: string) => ip(undefined, `netns del ${netns}`)],
   ])("fails once when %s is deleted, and the others go on", (_, remove) => {
     const [gone, left] = [namespace(), namespace()];
-    const ports = new Ports();
+    const ports = new Ports({ way });
     ports.engine.addPort(0, tap(gone), PortKind.TAP);
     ports.engine.addPort(1, tap(left), PortKind.TAP);
     ports.engine.addPort(2, packet(left), PortKind.PACKET);
@@ -113,9 +114,9 @@ describe.skipIf(!requireSystem([], "TAP ports of the addon"))("a TAP port", () =
   });
 
   it("may be used for another device after a failure that a transmission found", () => {
-    const { netns, ports } = tapAndKernel();
+    const { netns, ports } = tapAndKernel(way);
     ports.engine.removePort(KERNEL);
-    const filler = new Ports();
+    const filler = new Ports({ way });
     filler.engine.addPort(KERNEL, packet(netns), PortKind.PACKET);
     filler.send(KERNEL, [frame(1), frame(2)]);
     // The port has more to read, so that it is still on the list of those when it fails.
