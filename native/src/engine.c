@@ -232,6 +232,17 @@ napi_value engine_create(napi_env env, napi_callback_info info) {
   return object;
 }
 
+// hasRing(): boolean
+napi_value ring_probe(napi_env env, napi_callback_info info) {
+  (void)info;
+  struct ring ring;
+  napi_value result;
+  bool there = ring_open(&ring);
+  if (there) ring_close(&ring);
+  napi_get_boolean(env, there, &result);
+  return result;
+}
+
 // monotonicMilliseconds(): number
 napi_value clock_monotonic(napi_env env, napi_callback_info info) {
   (void)info;

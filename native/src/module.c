@@ -23,5 +23,6 @@ NAPI_MODULE_INIT() {
   export_function(env, exports, "openRouteNetlink", netlink_open);
   export_function(env, exports, "createEngine", engine_create);
   export_function(env, exports, "monotonicMilliseconds", clock_monotonic);
+  export_function(env, exports, "hasRing", ring_probe);
   return exports;
 }

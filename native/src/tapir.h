@@ -48,5 +48,6 @@ napi_value channel_watch(napi_env env, napi_callback_info info);
 napi_value netlink_open(napi_env env, napi_callback_info info);
 napi_value engine_create(napi_env env, napi_callback_info info);
 napi_value clock_monotonic(napi_env env, napi_callback_info info);
+napi_value ring_probe(napi_env env, napi_callback_info info);
 
 #endif

@@ -76,7 +76,13 @@ class Dataplane {
     const engine = native().createEngine(memory);
     this.engine = engine;
     this.engine.watchControl(CHANNEL_DESCRIPTOR);
-    if (process.env.TAPIR_IO_URING !== "0") this.engine.useRing(true);
+    if (process.env.TAPIR_IO_URING !== "0" && !this.engine.useRing(true)) {
+      this.send({
+        notice: "log",
+        level: "warn",
+        message: "no io_uring (kernel.io_uring_disabled?): each frame of a TAP costs a system call of its own",
+      });
+    }
     this.io = {
       receivedSlot: memory.receivedSlot,
       receivedPort: memory.receivedPort,

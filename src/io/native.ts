@@ -185,6 +185,8 @@ export interface Native {
   createEngine(memory: EngineMemory): Engine;
   /** CLOCK_MONOTONIC in milliseconds, as a double. */
   monotonicMilliseconds(): number;
+  /** Whether this kernel has io_uring and lets this process use it. */
+  hasRing(): boolean;
 }
 
 let loaded: Native | undefined;

@@ -26,6 +26,8 @@ export interface MachineFacts {
   /** Release of the kernel, as `uname -r` prints it. */
   kernel: string;
   cpus: number;
+  /** Whether io_uring can be used. */
+  hasRing: boolean;
   /** Effective capabilities of this process, as bits (capabilities(7)). */
   capabilities: bigint;
   /** errno's name from opening /dev/net/tun for reading and writing; absent when it opened. */
@@ -52,6 +54,7 @@ export function checkMachine(facts: MachineFacts): Finding[] {
     checkAddon(facts),
     checkKernel(facts),
     checkProcessors(facts),
+    checkRing(facts),
     ...checkCapabilities(facts),
     checkTun(facts),
     ...checkNamespaces(facts),
@@ -90,6 +93,12 @@ export function checkKernel({ kernel }: Pick<MachineFacts, "kernel">): Finding {
 export function checkProcessors({ cpus }: Pick<MachineFacts, "cpus">): Finding {
   if (cpus > 1) return ok("processors", `${cpus}`);
   return warning("processors", "1: containers wait while the router works", "give the machine a second processor");
+}
+
+export function checkRing({ hasRing }: Pick<MachineFacts, "hasRing">): Finding {
+  if (hasRing) return ok("io_uring", "reads and writes of TAPs share system calls");
+  const cure = "Linux 6.1 with kernel.io_uring_disabled=0 has it (`sysctl kernel.io_uring_disabled`)";
+  return warning("io_uring", "not there: each frame of a TAP costs a system call of its own", cure);
 }
 
 const PURPOSES: Record<CapabilityName, string> = {

@@ -34,6 +34,7 @@ export async function gatherMachine(): Promise<MachineFacts> {
     node: process.version,
     kernel: release(),
     cpus: availableParallelism(),
+    hasRing: addonError === undefined && native().hasRing(),
     capabilities: effectiveCapabilities(readFileSync("/proc/self/status", "latin1")),
     probe: addonError === undefined ? await probeDevices() : { error: "the addon does not load" },
     openFiles: limitOf(limits, "Max open files"),
