@@ -139,7 +139,7 @@ class Dataplane {
     if (router === undefined) throw new Error("not started");
     switch (request.type) {
       case "apply":
-        return router.apply(request.plan);
+        return router.apply(request.plan, request.carry);
       case "change-routes":
         return changeRoutes(router, request.change);
       case "set-policy":
@@ -152,10 +152,6 @@ class Dataplane {
         return findRoute(router, request.question);
       case "zero-rules":
         return router.rules.zero(request.table, request.chain, request.rule);
-      case "set-rule-counters":
-        for (const { table, chain, rule, packets, bytes } of request.counters)
-          router.rules.setCounters(table, chain, rule, packets, bytes);
-        return undefined;
       case "add-port":
         return this.addPort(
           router,

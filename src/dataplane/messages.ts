@@ -14,11 +14,9 @@ export type Request =
   /** First message. Descriptors: the flow table's memfd, then the statistics' memfd. */
   | { id: number; type: "start"; plan: RouterPlan; limits: LimitsPlan; spinMicroseconds: number }
   /** A whole new plan, applied between two bursts. Ports are added and removed by their own messages. */
-  | { id: number; type: "apply"; plan: RouterPlan }
+  | { id: number; type: "apply"; plan: RouterPlan; carry?: CounterCarry }
   /** Sets rule counters to zero: of all tables, a table, a chain, or one rule of it (from 0; the policy is behind the last). */
   | { id: number; type: "zero-rules"; table: TableName; chain?: string; rule?: number }
-  /** Sets the counters of rules, as `iptables-restore -c` does. */
-  | { id: number; type: "set-rule-counters"; counters: RuleCounter[] }
   /** Gives prefixes of a table other routes; at most some hundred at a time, so that nobody waits. */
   | { id: number; type: "change-routes"; change: RouteChange }
   | { id: number; type: "set-policy"; rules: PolicyRule[] }
@@ -50,13 +48,12 @@ export type Notice =
   | { notice: "rule-log"; entry: RuleLog }
   | { notice: "log"; level: "info" | "warn" | "error"; message: string };
 
-export interface RuleCounter {
-  table: TableName;
-  chain: string;
-  /** From 0; the policy is behind the last. */
-  rule: number;
-  packets: number;
-  bytes: number;
+/** Which counters rules begin with; without it, rules in the same words keep theirs. Numbers as `CompiledRules` has them. */
+export interface CounterCarry {
+  /** For each rule and policy of the new plan its number in the present one; -1: it begins with none. */
+  origins: number[];
+  /** Counters that are given. */
+  counted: { number: number; packets: number; bytes: number }[];
 }
 
 export interface RemovedFlows {

@@ -29,6 +29,7 @@ import { IcmpLimiter } from "./icmp_limiter.ts";
 import { Impairments } from "./impairments.ts";
 import { Interface, PortTable } from "./interfaces.ts";
 import { Merger } from "./merge.ts";
+import type { CounterCarry } from "./messages.ts";
 import { NatTable } from "./nat_table.ts";
 import type { ConntrackPlan, LimitsPlan, MergePlan, PortPlan, RouterPlan } from "./plan.ts";
 import { timeoutsOf } from "./plan_conntrack.ts";
@@ -141,7 +142,7 @@ export class Router {
   }
 
   /** Takes a whole new plan, between two bursts. All or nothing: what can fail, fails before anything changes. */
-  apply(plan: RouterPlan): void {
+  apply(plan: RouterPlan, carry?: CounterCarry): void {
     const around = this.surroundingsOf(plan);
     const rules = new CompiledRules(plan.rules, around);
     const interfaces: (Interface | undefined)[] = [];
@@ -150,7 +151,9 @@ export class Router {
     }
     const nat = new NatTable(rules, interfaces, around);
     const timeouts = timeoutsOf(plan.conntrack);
-    rules.carryCounters(this.rules);
+    if (carry === undefined) rules.carryCounters(this.rules);
+    else rules.takeCounters(this.rules, carry.origins);
+    rules.setCounters(carry?.counted ?? []);
     const hasNewDestinations = this.changesDestinations(nat);
 
     for (let index = 0; index < this.interfaces.length; index++) {

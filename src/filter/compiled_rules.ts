@@ -208,12 +208,12 @@ export class CompiledRules {
     }
   }
 
-  /** Gives a rule (from 0) or the policy (behind the last) its counters, as `iptables-restore -c` does. */
-  setCounters(table: TableName, chainName: string, index: number, packets: number, bytes: number): void {
+  /** Gives rules and policies, by their numbers, counters, as `iptables-restore -c` does. */
+  setCounters(counted: readonly { number: number; packets: number; bytes: number }[]): void {
     this.paths.settle(this.counters);
-    const chain = this.tables[table].find((each) => each.chain.name === chainName);
-    if (chain === undefined || index > chain.size) return;
-    this.counters.set([packets, bytes], (chain.firstRule + index) * 2);
+    for (const { number, packets, bytes } of counted) {
+      if (number < this.size) this.counters.set([packets, bytes], number * 2);
+    }
   }
 
   /** Takes over the counts of rules that were in the same chain of a former set in the same words; of twins, in order. */
@@ -224,6 +224,17 @@ export class CompiledRules {
         const before = former.tables[table].find((each) => each.chain.name === chain.chain.name);
         if (before !== undefined) this.carryChain(chain, former, before);
       }
+    }
+  }
+
+  /** Takes over the counts that each rule had under its number in a former set; -1: it begins with none. */
+  takeCounters(former: CompiledRules, origins: readonly number[]): void {
+    former.paths.settle(former.counters);
+    for (let rule = 0; rule < this.size; rule++) {
+      const from = origins[rule] ?? -1;
+      if (from < 0 || from >= former.size) continue;
+      this.counters[rule * 2] = former.counters[from * 2];
+      this.counters[rule * 2 + 1] = former.counters[from * 2 + 1];
     }
   }
 

@@ -1,0 +1,11 @@
+/** What `iptables` would refuse: one line. */
+
+/** The words themselves are wrong or ask for what is not supported, whatever rules there are. */
+export class UsageError extends Error {}
+
+/** The words are right, but the rule set does not have what they speak of, or would not be one any more. */
+export class RulesError extends Error {}
+
+export function notSupported(what: string): UsageError {
+  return new UsageError(`${what} is not supported`);
+}
