@@ -15,6 +15,7 @@ import { addConntrackOptions, readConntrackWish } from "./conntrack_options.ts";
 import { addDoctor } from "./doctor_command.ts";
 import { addHelp } from "./help.ts";
 import { addImpair } from "./impair.ts";
+import { addIptables } from "./iptables.ts";
 import { SHOWN, type Shown, show } from "./show.ts";
 import { type CommonOptions, talking } from "./talking.ts";
 
@@ -201,6 +202,7 @@ Examples:
   tapir attach lab --netns c3        give the namespace c3 an eth0 on the network lab
   tapir show drops                   why frames stopped, and how many
   tapir conntrack -L -p tcp          the TCP flows
+  tapir iptables -L -n -v            the rules, and what they have met
   tapir doctor -f router.yaml        what this machine lacks for a configuration
 
 Exit codes: 0 done, 1 failed, 2 wrong usage, 3 invalid configuration, 4 no router answers,
@@ -211,6 +213,7 @@ Exit codes: 0 done, 1 failed, 2 wrong usage, 3 invalid configuration, 4 no route
   addAttach(program);
   addTables(program);
   addChange(program);
+  addIptables(program);
   addDoctor(program);
   addImpair(program);
   addCompletion(program);

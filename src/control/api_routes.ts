@@ -5,6 +5,7 @@ import { ATTACH_ROUTES } from "./attach_api.ts";
 import { CHANGE_ROUTES } from "./change_api.ts";
 import { FLOW_ROUTES } from "./flow_api.ts";
 import { IMPAIR_ROUTES } from "./impair_api.ts";
+import { IPTABLES_ROUTES } from "./iptables_api.ts";
 import { NAMES_ROUTES } from "./names_api.ts";
 import { openApiDocument } from "./openapi.ts";
 import { TABLE_ROUTES } from "./table_api.ts";
@@ -16,6 +17,7 @@ export const ROUTES: readonly ApiRoute[] = [
   ...NAMES_ROUTES,
   ...IMPAIR_ROUTES,
   ...CHANGE_ROUTES,
+  ...IPTABLES_ROUTES,
   {
     method: "GET",
     path: "/v1/openapi.json",

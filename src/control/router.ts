@@ -9,6 +9,7 @@ import { FlowTable } from "../conntrack/flow_table.ts";
 import type { FlowView } from "../conntrack/format.ts";
 import { Counters } from "../dataplane/counters.ts";
 import type {
+  CounterCarry,
   FoundRoute,
   Notice,
   PortRow,
@@ -18,6 +19,8 @@ import type {
   ShowTable,
 } from "../dataplane/messages.ts";
 import type { RouterPlan } from "../dataplane/plan.ts";
+import type { RulesChange } from "../filter/iptables/edit.ts";
+import type { RuleSet, TableName } from "../filter/rule_set.ts";
 import { native } from "../io/native.ts";
 import { formatAddress } from "../packet/ipv4_address.ts";
 import { Changes } from "./changes.ts";
@@ -37,6 +40,7 @@ import { ExitCode, TapirError } from "./errors.ts";
 import { FlowEventHub } from "./flow_events.ts";
 import { FlowReader, viewRemoved } from "./flows.ts";
 import type { Cause } from "./history.ts";
+import { withRules } from "./iptables.ts";
 import { Routing } from "./routing/routing.ts";
 import { type UplinkDevice, UplinkLinks } from "./uplinks/uplink_links.ts";
 
@@ -67,6 +71,8 @@ export class RunningRouter {
   private readonly memoryFds: number[];
   private readonly events: RouterEvents;
   private lastChange: Promise<void> = Promise.resolve();
+  /** While rules are changed: which counters the new ones begin with. */
+  private carry: CounterCarry | undefined;
   private isStopping = false;
 
   /** Opens all devices and starts the dataplane; whatever was made is removed again when it fails. */
@@ -158,6 +164,31 @@ export class RunningRouter {
     return { actions, ...compareOpen(this.resolved, next), problems: [...this.fixedIn(next), ...lacking] };
   }
 
+  /** Changes the rules in force, and with them the configuration; the counters of what is not touched go on. */
+  changeRules(edit: (present: RuleSet) => RulesChange, cause: Cause): Promise<void> {
+    const changed = this.lastChange.then(async () => {
+      const { rules, ...carry } = edit(this.resolved.plan.rules);
+      this.carry = carry;
+      try {
+        await this.changeTo(withRules(this.configuration, rules), cause, false);
+      } finally {
+        this.carry = undefined;
+      }
+    });
+    this.lastChange = changed.catch(() => {});
+    return changed;
+  }
+
+  /** Sets counters to zero: of a table, of a chain, or of one rule of it (from 0). */
+  async zeroRules(table: TableName, chain?: string, rule?: number): Promise<void> {
+    await this.dataplane.request({
+      type: "zero-rules",
+      table,
+      ...(chain === undefined ? {} : { chain }),
+      ...(rule === undefined ? {} : { rule }),
+    });
+  }
+
   private async changeTo(configuration: Configuration, cause: Cause, isLenient: boolean): Promise<void> {
     const checked = checkConfiguration(configuration);
     if (checked.errors !== undefined) {
@@ -195,7 +226,8 @@ export class RunningRouter {
     try {
       for (const device of open) if (change.closing.includes(device.plan)) await this.removePort(device);
       this.keep(openAll(change.replacing));
-      await this.dataplane.request({ type: "apply", plan: this.completePlan(next) });
+      const carry = this.carry === undefined ? {} : { carry: this.carry };
+      await this.dataplane.request({ type: "apply", plan: this.completePlan(next), ...carry });
       for (const plan of [...change.opening, ...change.replacing])
         await this.addPort(this.devices.get(plan.port), next);
       await this.routing.configure(next);

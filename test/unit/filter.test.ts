@@ -371,7 +371,7 @@ describe("counters", () => {
 
   it("of twins are told apart by their order", () => {
     const twins = compile(forwarding([kept, kept]));
-    twins.setCounters("filter", "FORWARD", 1, 7, 70);
+    twins.setCounters([{ number: twins.forward.firstRule + 1, packets: 7, bytes: 70 }]);
     const next = compile(forwarding([other, kept, kept]));
     next.carryCounters(twins);
     expect(ofForward(next).packets).toEqual([0, 0, 7, 0]);

@@ -11,6 +11,7 @@ import { InterfaceBuilder } from "./build_interfaces.ts";
 import { buildConntrack, NatBuilder } from "./build_nat.ts";
 import { buildRoutes } from "./build_routes.ts";
 import { buildNeighbours, buildPolicy } from "./build_routing.ts";
+import { buildSets, withRuleText } from "./build_rule_text.ts";
 import { buildRules } from "./build_rules.ts";
 import type { DevicePlan } from "./devices.ts";
 import type { Report } from "./errors.ts";
@@ -68,7 +69,7 @@ export function buildPlan(
 
 /** The rules of the configuration, in the tables and chains of iptables. */
 function buildRuleSet(configuration: Configuration, nat: NatBuilder, names: Names, report: Report): RuleSet {
-  const ruleSet = emptyRuleSet();
+  const ruleSet: RuleSet = { ...emptyRuleSet(), sets: buildSets(configuration, report) };
   const chainOf = (table: TableName, name: string): Chain =>
     ruleSet[table].chains.find((chain) => chain.name === name) as Chain;
   for (const name of ["forward", "input", "bridge"] as const) {
@@ -79,7 +80,7 @@ function buildRuleSet(configuration: Configuration, nat: NatBuilder, names: Name
   }
   chainOf("nat", "POSTROUTING").rules = nat.sourceRules(configuration);
   chainOf("nat", "PREROUTING").rules = nat.destinationRules(configuration);
-  return ruleSet;
+  return withRuleText(ruleSet, configuration, report);
 }
 
 /** Whether the kernel knows UDP segmentation, only the devices can tell. */

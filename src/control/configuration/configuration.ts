@@ -25,7 +25,9 @@ export function parseConfiguration(text: string, file: string): ConfigurationRes
   const found = parsed.errors.map(({ offset, path, message }) => ({ offset, path, message }));
   if (parsed.value !== undefined) {
     found.push(
-      ...check(parsed.value).map(({ path, message, side }) => ({ offset: parsed.offsetOf(path, side), path, message })),
+      ...check(parsed.value).map(({ path, message, side, line }) => {
+        return { offset: parsed.offsetOf(path, side, line), path, message };
+      }),
     );
   }
   if (found.length === 0) return { configuration: parsed.value as Configuration };
@@ -72,9 +74,16 @@ export function resolvePlan(configuration: Configuration, previous?: ResolvedPla
   });
 }
 
-function check(value: unknown): { path: Path; message: string; side: Side }[] {
-  const found: { path: Path; message: string; side: Side }[] = [];
-  const report: Report = (path, message, side = "value") => found.push({ path, message, side });
+interface Found {
+  path: Path;
+  message: string;
+  side: Side;
+  line: number | undefined;
+}
+
+function check(value: unknown): Found[] {
+  const found: Found[] = [];
+  const report: Report = (path, message, side = "value", line = undefined) => found.push({ path, message, side, line });
   if (hasShape(value, report)) buildPlan(value, undefined, report);
   return found;
 }

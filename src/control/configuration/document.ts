@@ -37,6 +37,8 @@ export interface Position {
 interface Place {
   keyOffset: number;
   valueOffset: number;
+  /** A text in literal lines (`|`), which begin below its first. */
+  isLiteral?: true;
   children: Map<string | number, Place>;
 }
 
@@ -51,8 +53,11 @@ export interface ParsedText {
   /** Maps, lists and scalars; undefined where `errors` has a reason to go no further. */
   value: unknown;
   errors: TextError[];
-  /** Offset of the value at `path`, or of its key; of the nearest thing around it where there is no such value. */
-  offsetOf(path: Path, side: Side): number;
+  /**
+   * Offset of the value at `path`, or of its key; of the nearest thing around it where there is no such value. `line`,
+   * from 1: of that line of the value, where it has lines of its own in the text.
+   */
+  offsetOf(path: Path, side: Side, line?: number): number;
   positionOf(offset: number): Position;
 }
 
@@ -65,7 +70,11 @@ export function parseText(text: string): ParsedText {
   return {
     value,
     errors,
-    offsetOf: (path, side) => offsetOf(root, path, side),
+    offsetOf: (path, side, line) => {
+      const place = placeOf(root, path);
+      if (line === undefined || place?.isLiteral === undefined) return offsetOf(root, path, side);
+      return lineOffset(text, place.valueOffset, line);
+    },
     positionOf: (offset) => {
       const { line, col } = lines.linePos(offset);
       // The counter knows nothing of a text in which it saw no line.
@@ -127,6 +136,22 @@ function offsetOf(root: Place, path: Path, side: Side): number {
   return side === "key" ? place.keyOffset : place.valueOffset;
 }
 
+/** What stands at `path`, if there is such a thing. */
+function placeOf(root: Place, path: Path): Place | undefined {
+  return path.reduce<Place | undefined>((place, step) => place?.children.get(step), root);
+}
+
+/** Where the words of a literal text's line begin; the text's own `|` is at `offset`. */
+function lineOffset(text: string, offset: number, line: number): number {
+  let start = offset;
+  for (let passed = 0; passed < line; passed++) {
+    const end = text.indexOf("\n", start);
+    if (end < 0) return start;
+    start = end + 1;
+  }
+  return start + (/^ */.exec(text.slice(start, start + 256))?.[0].length ?? 0);
+}
+
 class Reader {
   private readonly fail: (offset: number, path: Path, message: string) => void;
   private nodes = 0;
@@ -158,7 +183,9 @@ class Reader {
         return this.read(item, [...path, index], this.childOf(place, index, offset, offset));
       });
     }
-    return isScalar(node) ? node.value : null;
+    if (!isScalar(node)) return null;
+    if (node.type === "BLOCK_LITERAL") place.isLiteral = true;
+    return node.value;
   }
 
   /** An anchor may be given again: an alias stands for the last one before it, also where it is itself read again. */

@@ -17,8 +17,11 @@ export interface ConfigurationError {
 /** Which end of a `key: value` pair an error points at. */
 export type Side = "key" | "value";
 
-/** Takes an error down. `side` is the value where it is left out. */
-export type Report = (path: Path, message: string, side?: Side) => void;
+/**
+ * Takes an error down. `side` is the value where it is left out; `line` is the one of a value of several lines that the
+ * error is in, from 1.
+ */
+export type Report = (path: Path, message: string, side?: Side, line?: number) => void;
 
 /** `FILE:LINE:COLUMN: PATH: MESSAGE`, without the parts that are not known. One line. */
 export function formatError(error: ConfigurationError): string {

@@ -24,7 +24,7 @@ import {
   prefix,
 } from "./schema_parts.ts";
 import { NeighbourSchema, RouteSchema, RoutingSchema } from "./schema_routing.ts";
-import { chain } from "./schema_rules.ts";
+import { chain, iptablesText, sets } from "./schema_rules.ts";
 import { UplinkSchema } from "./schema_uplinks.ts";
 
 export const DEFAULT_MTU = 1500;
@@ -153,6 +153,8 @@ export const ConfigurationSchema = Type.Object(
           bridge: chain(
             "Frames that are switched inside a network. Without rules and `policy: drop`, none is asked about.",
           ),
+          iptables: iptablesText,
+          sets,
         },
         { ...CLOSED, title: "a map", description: "Which packets pass." },
       ),

@@ -1,6 +1,6 @@
 /** The shape of filter chains and their rules. */
 import { type Static, Type } from "typebox";
-import { CLOSED, integer, oneOrMore, prefix } from "./schema_parts.ts";
+import { CLOSED, integer, named, oneOrMore, prefix } from "./schema_parts.ts";
 
 const LONGEST_RULE_NAME = 256;
 
@@ -126,6 +126,28 @@ export const chain = (description: string) =>
       { ...CLOSED, title: "a map", description },
     ),
   );
+
+export const iptablesText = Type.Optional(
+  oneOrMore(
+    Type.String({ title: "rules as iptables-save writes them" }),
+    "rules as iptables-save writes them: a text",
+    {
+      description:
+        "Rules as `iptables-save` writes them, with all that [iptables.md](iptables.md) has: a text, or a list of its lines. They come behind those of the other keys.",
+    },
+  ),
+);
+
+export const sets = Type.Optional(
+  named(
+    oneOrMore(
+      Type.String({ title: "an IPv4 prefix, an address or a range of addresses" }),
+      "an IPv4 prefix, an address or a range of addresses",
+      { description: "Addresses of the set." },
+    ),
+    { title: "a map of address sets", description: "Address sets by name, for `-m set --match-set` in `iptables`." },
+  ),
+);
 
 export type RuleConfiguration = Static<typeof RuleSchema>;
 export type ChainConfiguration = Static<ReturnType<typeof chain>>;

@@ -1,6 +1,7 @@
 /** What a command does to the rules. */
+import type { RuleSet, TableName } from "../rule_set.ts";
 import type { RuleEditor } from "./edit.ts";
-import { UsageError } from "./errors.ts";
+import { NO_CHAIN, RulesError, UsageError } from "./errors.ts";
 import type { Command } from "./read_command.ts";
 
 /** Whether a command changes rules; the others show them or zero their counters. */
@@ -8,31 +9,49 @@ export function isChange({ action: { kind } }: Command): boolean {
   return !["list", "list-rules", "zero", "help", "version", "check"].includes(kind);
 }
 
+/** Whether there is a chain, and a rule at that place of it (from 1), whose counters could be set to zero. */
+export function checkPlace(rules: RuleSet, table: TableName, chain?: string, at?: number): void {
+  const found = rules[table].chains.find(({ name }) => name === chain);
+  if (chain !== undefined && found === undefined) throw new RulesError(NO_CHAIN);
+  if (at !== undefined && at > (found?.rules.length ?? 0)) throw new RulesError("Index of replacement too big.");
+}
+
 /** Applies a command that changes rules, or checks for them. */
 export function apply(editor: RuleEditor, { table, action }: Command): void {
   switch (action.kind) {
     case "append":
-      return editor.append(table, action.chain, action.spec, action.counted);
+      editor.append(table, action.chain, action.spec, action.counted);
+      break;
     case "insert":
-      return editor.insert(table, action.chain, action.at, action.spec, action.counted);
+      editor.insert(table, action.chain, action.at, action.spec, action.counted);
+      break;
     case "replace":
-      return editor.replace(table, action.chain, action.at, action.spec, action.counted);
+      editor.replace(table, action.chain, action.at, action.spec, action.counted);
+      break;
     case "delete":
-      return editor.delete(table, action.chain, action.spec);
+      editor.delete(table, action.chain, action.spec);
+      break;
     case "delete-at":
-      return editor.deleteAt(table, action.chain, action.at);
+      editor.deleteAt(table, action.chain, action.at);
+      break;
     case "check":
-      return editor.check(table, action.chain, action.spec);
+      editor.check(table, action.chain, action.spec);
+      break;
     case "flush":
-      return editor.flush(table, action.chain);
+      editor.flush(table, action.chain);
+      break;
     case "new-chain":
-      return editor.newChain(table, action.chain);
+      editor.newChain(table, action.chain);
+      break;
     case "delete-chain":
-      return editor.deleteChain(table, action.chain);
+      editor.deleteChain(table, action.chain);
+      break;
     case "rename":
-      return editor.rename(table, action.chain, action.to);
+      editor.rename(table, action.chain, action.to);
+      break;
     case "policy":
-      return editor.setPolicy(table, action.chain, action.policy);
+      editor.setPolicy(table, action.chain, action.policy);
+      break;
     default:
       throw new UsageError("only commands that change rules are allowed here");
   }

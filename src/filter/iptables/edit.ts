@@ -13,7 +13,7 @@ import {
   type Target,
 } from "../rule_set.ts";
 import { checkRuleSet } from "./check.ts";
-import { RulesError, UsageError } from "./errors.ts";
+import { NO_CHAIN, RulesError, UsageError } from "./errors.ts";
 import { isBuiltIn } from "./read_command.ts";
 import type { RuleSpec } from "./read_rule.ts";
 import { type PacketCount, ruleWords } from "./write_rule.ts";
@@ -41,7 +41,6 @@ interface EditedChain {
   entries: Entry[];
 }
 
-const NO_CHAIN = "No chain/target/match by that name.";
 const NO_RULE = "Bad rule (does a matching rule exist in that chain?).";
 
 export class RuleEditor {

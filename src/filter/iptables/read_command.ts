@@ -136,12 +136,16 @@ class CommandReader {
   private takeLong(text: string): void {
     const [name, ...rest] = text.split("=");
     const attached = rest.length === 0 ? undefined : rest.join("=");
-    if (Object.hasOwn(LONG, name)) return this.takeOption(LONG[name][0], attached, `--${name}`);
-    const known = this.rule.find(name) ?? this.rule.find(this.unabbreviated(name) ?? "");
+    if (Object.hasOwn(LONG, name)) {
+      this.takeOption(LONG[name][0], attached, `--${name}`);
+      return;
+    }
+    const whole = this.rule.find(name) === undefined ? this.unabbreviated(name) : name;
+    if (whole === undefined) throw new UsageError(`unknown option "--${name}"`);
+    const known = this.rule.find(whole);
     if (known === undefined) {
-      const whole = this.unabbreviated(name);
-      if (whole !== undefined) return this.takeOption(LONG[whole][0], attached, `--${name}`);
-      throw new UsageError(`unknown option "--${name}"`);
+      this.takeOption(LONG[whole][0], attached, `--${name}`);
+      return;
     }
     const count = known.shape.values ?? 1;
     const values = count === 0 || attached === undefined ? [] : [attached];
@@ -151,7 +155,8 @@ class CommandReader {
 
   /** The one option that begins so. */
   private unabbreviated(name: string): string | undefined {
-    const begins = [...Object.keys(LONG), ...this.rule.optionNames()].filter((each) => each.startsWith(name));
+    const known = [...Object.keys(LONG), ...this.rule.optionNames()].filter((each) => each.startsWith(name));
+    const begins = known.length > 0 ? known : this.rule.protocolOptions().filter((each) => each.startsWith(name));
     const meanings = new Set(begins.map((each) => LONG[each] ?? each));
     return meanings.size === 1 ? begins[0] : undefined;
   }
@@ -162,8 +167,8 @@ class CommandReader {
       const shape = SHAPES[letter];
       if (shape === undefined || letter === "0") throw new UsageError(`unknown option "-${letter}"`);
       const rest = letters.slice(at + 1);
-      if (shape === "") this.takeOption(letter, undefined, `-${letter}`);
-      else return this.takeOption(letter, rest === "" ? undefined : rest, `-${letter}`);
+      this.takeOption(letter, shape === "" || rest === "" ? undefined : rest, `-${letter}`);
+      if (shape !== "") return;
     }
   }
 
@@ -172,7 +177,10 @@ class CommandReader {
     const shape = SHAPES[letter];
     const value = attached ?? (shape === ":" ? this.valueOf(spelling) : shape === "?" ? this.optional() : undefined);
     if (letter === "6") throw notSupported("IPv6");
-    if (RULE_LETTERS.includes(letter)) return this.rule.take(letter, value ?? "", this.takeNot());
+    if (RULE_LETTERS.includes(letter)) {
+      this.rule.take(letter, value ?? "", this.takeNot());
+      return;
+    }
     if (this.takeNot() === true) throw new UsageError(`cannot have ! before ${spelling}`);
     if (COMMAND_LETTERS.includes(letter)) this.takeCommand(letter, value);
     else if (letter === "t") this.table = readTable(value ?? "");
@@ -207,7 +215,7 @@ class CommandReader {
 
   private takeCounters(value: string): void {
     const [packets, bytes = this.optional() ?? ""] = value.split(",");
-    if (!/^\d{1,15}$/.test(packets) || !/^\d{1,15}$/.test(bytes)) throw new UsageError("-c packet counter not numeric");
+    if (!/^\d{1,20}$/.test(packets) || !/^\d{1,20}$/.test(bytes)) throw new UsageError("-c packet counter not numeric");
     this.counted = { packets: Number(packets), bytes: Number(bytes) };
   }
 

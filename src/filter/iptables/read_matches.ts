@@ -122,9 +122,10 @@ const MULTIPORT: Reader<Match> = {
     if (others.length > 0) throw new UsageError("multiport can only have one option");
     const ranges = given[1].values[0].split(",").map((text) => {
       const [first, last = first] = text.split(":");
-      return { first: readPort(first, names), last: readPort(last, names) };
+      const range = { first: readPort(first, names), last: readPort(last, names) };
+      if (text.includes(":") && range.first >= range.last) throw new UsageError("invalid portrange specified");
+      return range;
     });
-    if (ranges.some(({ first, last }) => first > last)) throw new UsageError("invalid portrange specified");
     const size = ranges.reduce((sum, { first, last }) => sum + (first === last ? 1 : 2), 0);
     if (size > MOST_PORTS) throw new UsageError("too many ports specified");
     const side = ({ sports: "source", dports: "destination", ports: "either" } as const)[given[0] as "ports"];

@@ -22,6 +22,8 @@ interface Loaded {
   name: string;
   reader: Reader<Match | Target>;
   given: Record<string, Given>;
+  /** A match that an option of the rule's protocol has loaded. */
+  isImplied: boolean;
 }
 
 /** An option of a match or target: the values that it takes, and where they go. */
@@ -103,13 +105,16 @@ export class RuleReader {
 
   private takeTarget(value: string): void {
     if (FOREIGN_TARGETS.has(value)) throw notSupported(`the target ${value}`);
-    if (Object.hasOwn(TARGETS, value)) this.target = { name: value, reader: TARGETS[value], given: {} };
+    if (Object.hasOwn(TARGETS, value))
+      this.target = { name: value, reader: TARGETS[value], given: {}, isImplied: false };
     else this.jump = { kind: "JUMP", chain: value };
   }
 
-  private load(name: string): Loaded {
+  private load(name: string, isImplied = false): Loaded {
     if (!Object.hasOwn(MATCHES, name)) throw notSupported(`the match "${name}"`);
-    const loaded: Loaded = { name, reader: MATCHES[name as Match["kind"]], given: {} };
+    const implied = this.matches.find((each) => each.name === name && each.isImplied);
+    if (implied !== undefined) return implied;
+    const loaded: Loaded = { name, reader: MATCHES[name as Match["kind"]], given: {}, isImplied };
     this.matches.push(loaded);
     return loaded;
   }
@@ -120,17 +125,26 @@ export class RuleReader {
       const found = findOption(owner.reader, name);
       if (found !== undefined) return { name: found[0], shape: found[1], owner };
     }
+    const kind = this.protocolMatch();
+    const found = kind === undefined ? undefined : findOption(MATCHES[kind], name);
+    if (kind === undefined || found === undefined) return undefined;
+    return { name: found[0], shape: found[1], owner: this.load(kind, true) };
+  }
+
+  /** The match of the rule's protocol, while it is not loaded. */
+  private protocolMatch(): Match["kind"] | undefined {
     const kind = this.protocol?.not === undefined ? PROTOCOL_MATCHES[this.protocol?.is ?? -1] : undefined;
-    if (kind === undefined || this.matches.some((each) => each.name === kind)) return undefined;
-    const found = findOption(MATCHES[kind], name);
-    return found === undefined ? undefined : { name: found[0], shape: found[1], owner: this.load(kind) };
+    return kind === undefined || this.matches.some((each) => each.name === kind) ? undefined : kind;
+  }
+
+  protocolOptions(): string[] {
+    const kind = this.protocolMatch();
+    return kind === undefined ? [] : namesOf(MATCHES[kind]);
   }
 
   /** Names of all options that are known by now, for those that are abbreviated. */
   optionNames(): string[] {
-    return this.loaded().flatMap(({ reader }) =>
-      Object.entries(reader.options).flatMap(([name, { aliases = [] }]) => [name, ...aliases]),
-    );
+    return this.loaded().flatMap(({ reader }) => namesOf(reader));
   }
 
   give({ name, shape, owner }: ExtensionOption, values: string[], not: true | undefined): void {
@@ -164,6 +178,10 @@ export class RuleReader {
     );
     return { rules, whole: { ...structuredClone(rule), ...addresses(this.sources, this.destinations) } };
   }
+}
+
+function namesOf({ options }: Reader<unknown>): string[] {
+  return Object.entries(options).flatMap(([name, { aliases = [] }]) => [name, ...aliases]);
 }
 
 function readLoaded({ name, reader, given }: Loaded, context: Context): Match | Target {

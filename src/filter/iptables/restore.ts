@@ -17,6 +17,8 @@ export interface RestoreOptions {
   counters?: boolean;
   /** Only this table of the text. */
   table?: TableName;
+  /** A list of addresses is one rule, as in the configuration, and not one for each address. */
+  keepLists?: boolean;
 }
 
 /** Where in the text it is wrong; the line counts from 1. */
@@ -61,11 +63,11 @@ class Restorer {
   take(line: string): void {
     const text = line.trim();
     if (text === "" || text.startsWith("#")) return;
-    if (text.startsWith("*")) return this.begin(text.slice(1).trim());
-    if (this.table === undefined) throw new UsageError("a table (*filter or *nat) is expected before anything else");
-    if (text === "COMMIT") {
-      this.table = undefined;
-    } else if (!this.isSkipped) {
+    if (text.startsWith("*")) this.begin(text.slice(1).trim());
+    else if (this.table === undefined)
+      throw new UsageError("a table (*filter or *nat) is expected before anything else");
+    else if (text === "COMMIT") this.table = undefined;
+    else if (!this.isSkipped) {
       if (text.startsWith(":")) this.declare(text.slice(1), this.table);
       else this.command(text, this.table);
     }
@@ -116,12 +118,14 @@ class Restorer {
     const given = withCounters ? ["-c", String(counted.packets), String(counted.bytes)] : [];
     // The table comes first: what a rule may say depends on it.
     const command = readCommand(["-t", table, ...words, ...given]);
+    if (this.options.keepLists === true && "spec" in command.action)
+      command.action.spec.rules = [command.action.spec.whole];
     apply(this.editor, command);
   }
 }
 
 function readCounters(text: string): PacketCount {
-  const found = /^\[(\d{1,15}):(\d{1,15})\]$/.exec(text);
+  const found = /^\[(\d{1,20}):(\d{1,20})\]$/.exec(text);
   if (found === null) throw new UsageError(`invalid counters \`${text}'`);
   return { packets: Number(found[1]), bytes: Number(found[2]) };
 }

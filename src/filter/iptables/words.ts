@@ -7,6 +7,12 @@ export function quoteWord(text: string): string {
   return PLAIN.test(text) ? text : `"${text.replace(/["\\']/g, "\\$&")}"`;
 }
 
+/** Names of the configuration may come as a list: with commas. */
+export function namesWord(names: readonly string[]): string {
+  const text = names.join(",");
+  return /[\s"'\\]/.test(text) ? quoteWord(text) : text;
+}
+
 /** The words of a line; undefined where a quote does not end. */
 export function splitWords(line: string): string[] | undefined {
   const words: string[] = [];

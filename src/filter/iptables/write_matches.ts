@@ -2,7 +2,7 @@
 import { formatMac } from "../../packet/mac_address.ts";
 import type { Match, Range } from "../rule_set.ts";
 import { DEFAULT_BURST, RATE_SCALE, RATE_UNITS, STATES, STATUSES, TCP_FLAGS } from "./vocabulary.ts";
-import { quoteWord } from "./words.ts";
+import { namesWord, quoteWord } from "./words.ts";
 import { addressRangeText, bitsText, markText, not, optionText, portsText, prefixText } from "./write_values.ts";
 
 /** `-m name` with its options. */
@@ -92,8 +92,8 @@ function conntrackOptions(match: Extract<Match, { kind: "conntrack" }>): string[
 
 function physicalOptions(match: Extract<Match, { kind: "physdev" }>): string[] {
   return [
-    ...optionText("physdev-in", match.in, quoteWord),
-    ...optionText("physdev-out", match.out, quoteWord),
+    ...optionText("physdev-in", match.in, (name) => namesWord([name])),
+    ...optionText("physdev-out", match.out, (name) => namesWord([name])),
     ...(match.bridged === undefined ? [] : [`${not(match.bridged)}--physdev-is-bridged`]),
   ];
 }

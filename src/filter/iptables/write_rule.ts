@@ -1,7 +1,7 @@
 /** A rule in the words of `iptables -S`. Rules are the same when their words are. */
 import type { Rule } from "../rule_set.ts";
 import { systemNames } from "./system_names.ts";
-import { quoteWord } from "./words.ts";
+import { namesWord, quoteWord } from "./words.ts";
 import { matchWords } from "./write_matches.ts";
 import { targetWords } from "./write_targets.ts";
 import { not, optionText, prefixesText } from "./write_values.ts";
@@ -27,12 +27,6 @@ export function ruleWords(rule: Rule, counted?: PacketCount): string {
     ...(target === undefined ? [] : [targetWords(target)]),
   ];
   return words.join(" ");
-}
-
-/** Names of the configuration may come as a list: with commas. */
-export function namesWord(names: readonly string[]): string {
-  const text = names.join(",");
-  return /[\s"'\\]/.test(text) ? quoteWord(text) : text;
 }
 
 function protocolWord(number: number): string {
