@@ -27,7 +27,7 @@
 #define CONTROL UINT32_MAX
 
 // Indexes as in src/io/native.ts.
-enum { FREE_COUNT, NOW_MS, CONTROL_READY, PORT_ERRORS, OUT_OF_SLOTS, NOW_MICROSECONDS, STATE_WORDS = 16 };
+enum { FREE_COUNT, NOW_MS, CONTROL_READY, PORT_ERRORS, OUT_OF_SLOTS, NOW_MICROSECONDS, BUSY_NS, STATE_WORDS = 16 };
 enum { RX_FRAMES, RX_BYTES, TX_FRAMES, TX_BYTES, TX_FULL, TX_ERRORS, RX_ERRORS, PORT_COUNTERS = 8 };
 enum { KIND_TAP, KIND_PACKET };
 
@@ -131,6 +131,7 @@ struct engine {
   int64_t spin_ns;
   int32_t spin_credit;  // how often spinning has ended with a frame, see engine_receive.c
   uint32_t waits;
+  int64_t received_ns;  // when the last burst had been received; 0 when nothing came
   struct port *ports;
   struct queue ready;
   // A port in the queue had more than its share in the last burst.

@@ -183,7 +183,15 @@ static bool has_news(const struct engine *engine) {
   return engine->ready.length > 0 || engine->state[CONTROL_READY] != 0 || engine->state[PORT_ERRORS] != 0;
 }
 
+// How long the burst before has been with the router; it has been sent by now.
+static void note_busy(struct engine *engine) {
+  if (engine->received_ns == 0) return;
+  int64_t busy_ns = now_ns() - engine->received_ns;
+  engine->state[BUSY_NS] = busy_ns > INT32_MAX ? INT32_MAX : (int32_t)busy_ns;
+}
+
 int32_t engine_receive(struct engine *engine, int32_t max, int64_t timeout_ns) {
+  note_busy(engine);
   engine->state[CONTROL_READY] = 0;
   engine->state[PORT_ERRORS] = 0;
   bool polled = engine->more_expected;
@@ -195,8 +203,9 @@ int32_t engine_receive(struct engine *engine, int32_t max, int64_t timeout_ns) {
   } else if (!polled) {
     poll_ports(engine, 0);
   }
-  int64_t now_us = now_ns() / 1000;
+  int64_t now = now_ns(), now_us = now / 1000;
   engine->state[NOW_MS] = (int32_t)(uint32_t)(now_us / 1000);
   engine->state[NOW_MICROSECONDS] = (int32_t)(now_us % 1000);
+  engine->received_ns = got > 0 ? now : 0;
   return got;
 }

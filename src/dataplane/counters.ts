@@ -1,5 +1,6 @@
 /** The dataplane's counters: one array of doubles, so that the control process can map and read it. */
 import { STOP_REASONS } from "../packet/stop_reasons.ts";
+import { HISTOGRAM_WORDS, Histogram } from "./histogram.ts";
 
 /** Counters that are no stop reason. The order is the layout: add at the end. */
 export const COUNTER_NAMES = [
@@ -41,19 +42,45 @@ export const COUNTER_NAMES = [
 
 export type CounterName = (typeof COUNTER_NAMES)[number];
 
+/** Parts of a burst's way that are timed while somebody watches (`stage_timer.ts`), in their order. */
+export const STAGE_NAMES = ["receive", "arrive", "lookUp", "depart", "housekeeping", "transmit"] as const;
+export type StageName = (typeof STAGE_NAMES)[number];
+export const Stage = Object.fromEntries(STAGE_NAMES.map((name, index) => [name, index])) as Record<StageName, number>;
+
 const REASON_LIMIT = 128;
 const COUNTER_LIMIT = 128;
+const STAGE_LIMIT = 16;
 
 export class Counters {
   /** Bytes of the memory that holds all counters. */
-  static readonly BYTES = (REASON_LIMIT + COUNTER_LIMIT) * 8;
+  static readonly BYTES = (REASON_LIMIT + COUNTER_LIMIT + 2 * HISTOGRAM_WORDS + 2 * STAGE_LIMIT) * 8;
   /** How many frames ended with each stop reason. */
   readonly stops: Float64Array;
   readonly values: Float64Array;
+  /** Frames of a burst. */
+  readonly burstFrames: Histogram;
+  /** Nanoseconds from a burst's being received to its having been sent. */
+  readonly burstNanoseconds: Histogram;
+  /** Nanoseconds and frames of each stage, as far as they were timed. */
+  readonly stages: Float64Array;
 
   constructor(memory: ArrayBuffer = new ArrayBuffer(Counters.BYTES)) {
     this.stops = new Float64Array(memory, 0, REASON_LIMIT);
     this.values = new Float64Array(memory, REASON_LIMIT * 8, COUNTER_LIMIT);
+    let at = (REASON_LIMIT + COUNTER_LIMIT) * 8;
+    const take = (words: number): Float64Array => {
+      const part = new Float64Array(memory, at, words);
+      at += words * 8;
+      return part;
+    };
+    this.burstFrames = new Histogram(take(HISTOGRAM_WORDS));
+    this.burstNanoseconds = new Histogram(take(HISTOGRAM_WORDS));
+    this.stages = take(2 * STAGE_LIMIT);
+  }
+
+  noteStage(stage: number, nanoseconds: number, frames: number): void {
+    this.stages[2 * stage] += nanoseconds;
+    this.stages[2 * stage + 1] += frames;
   }
 
   /** All counters by name. */

@@ -4,8 +4,9 @@
  */
 import { Counter } from "./counters.ts";
 import { Housekeeping } from "./housekeeping.ts";
-import { runBurst } from "./pipeline.ts";
+import { finishBurst, runBurst } from "./pipeline.ts";
 import type { Router } from "./router.ts";
+import { StageTimer } from "./stage_timer.ts";
 
 /** Frames of one burst: enough to spread the cost of a call, few enough to stay in the cache. */
 export const BURST_FRAMES = 64;
@@ -20,26 +21,40 @@ export class Loop {
   private readonly fraction: () => number;
   private readonly router: Router;
   private readonly housekeeping: Housekeeping;
+  /** Nanoseconds that the burst before took, from its being received to its having been sent. */
+  private readonly busyNanoseconds: () => number;
+  /** Frames of the burst before. */
+  private before = 0;
+  /** While somebody watches the stages. */
+  private timer: StageTimer | undefined;
 
-  constructor(router: Router, clock: () => number, fraction: () => number = () => 0) {
+  constructor(
+    router: Router,
+    clock: () => number,
+    fraction: () => number = () => 0,
+    busyNanoseconds: () => number = () => 0,
+  ) {
     this.router = router;
     this.clock = clock;
     this.fraction = fraction;
+    this.busyNanoseconds = busyNanoseconds;
     this.housekeeping = new Housekeeping(router);
+  }
+
+  /** Times the stages of one burst in `everyBursts` for the next `forMs` milliseconds. */
+  timeStages(everyBursts: number, forMs: number): void {
+    this.timer = new StageTimer(this.router, everyBursts, forMs);
   }
 
   /** One round; returns how many frames came. `timeoutMs` bounds the wait for the first. */
   turn(timeoutMs: number = IDLE_MS): number {
-    const { router } = this;
+    const { router, timer } = this;
     const { impairments } = router;
+    if (timer?.isDue() === true && !impairments.isActive) return this.timedTurn(timer, timeoutMs);
     const count = router.io.receive(BURST_FRAMES, impairments.isActive ? impairments.idleMs(timeoutMs) : timeoutMs);
-    router.now = this.clock();
+    this.begin(count);
     if (impairments.isActive) this.turnImpaired(count);
     else if (count > 0) runBurst(router, count);
-    if (count > 0) {
-      router.counters.values[Counter.framesReceived] += count;
-      router.counters.values[Counter.bursts]++;
-    }
     this.housekeeping.run();
     router.flush();
     return count;
@@ -54,5 +69,35 @@ export class Loop {
     if (kept > 0) runBurst(router, kept);
     const due = impairments.take(BURST_FRAMES);
     if (due > 0) runBurst(router, due);
+  }
+
+  /** A round of the same steps, each timed. */
+  private timedTurn(timer: StageTimer, timeoutMs: number): number {
+    const { router } = this;
+    const count = timer.receive(router.io, BURST_FRAMES, timeoutMs);
+    this.begin(count);
+    if (count > 0) {
+      timer.runPasses(count);
+      finishBurst(router);
+    }
+    timer.note("depart");
+    this.housekeeping.run();
+    timer.note("housekeeping");
+    router.flush();
+    timer.note("transmit");
+    if (timer.hasEnded) this.timer = undefined;
+    return count;
+  }
+
+  /** `count` frames have come: what is to be noted of them, and of the burst before. */
+  private begin(count: number): void {
+    const { counters } = this.router;
+    this.router.now = this.clock();
+    if (this.before > 0) counters.burstNanoseconds.record(this.busyNanoseconds());
+    this.before = count;
+    if (count === 0) return;
+    counters.values[Counter.framesReceived] += count;
+    counters.values[Counter.bursts]++;
+    counters.burstFrames.record(count);
   }
 }

@@ -171,6 +171,9 @@ class Dataplane {
         router.flows.events = new FlowEventWriter(native().mapMemory(descriptors[0]), request.capacity);
         closeSync(descriptors[0]);
         return undefined;
+      case "time-stages":
+        this.loop?.timeStages(request.everyBursts, request.forMs);
+        return undefined;
       case "unwatch-flows":
         router.flows.events = undefined;
         return undefined;
@@ -196,7 +199,13 @@ class Dataplane {
     for (const descriptor of descriptors) closeSync(descriptor);
     const ruleLog = new RuleLogger(this.router, (entry) => this.send({ notice: "rule-log", entry }));
     this.router.rules.onLog = (rule, key) => ruleLog.note(rule, key);
-    this.loop = new Loop(this.router, clock, () => this.state[EngineState.NOW_MICROSECONDS]);
+    const { NOW_MICROSECONDS, BUSY_NS } = EngineState;
+    this.loop = new Loop(
+      this.router,
+      clock,
+      () => this.state[NOW_MICROSECONDS],
+      () => this.state[BUSY_NS],
+    );
     this.alarms = new Alarms(this.router, (message) => this.send({ notice: "log", level: "warn", message }));
   }
 

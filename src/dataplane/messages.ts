@@ -35,6 +35,8 @@ export type Request =
   | { id: number; type: "unwatch-flows" }
   /** The device of an interface has gone down or come up. */
   | { id: number; type: "set-link"; interface: number; isUp: boolean }
+  /** Times the stages of one burst in so many, until so much later (see `stage_timer.ts`). */
+  | { id: number; type: "time-stages"; everyBursts: number; forMs: number }
   /** Ends the loop; the process exits with 0 after its reply. */
   | { id: number; type: "stop" };
 

@@ -39,24 +39,38 @@ const touched = new Int32Array(BURST_LIMIT);
 
 /** Takes the frames that `io` received through the router and puts what comes out into its transmit arrays. */
 export function runBurst(router: Router, count: number): void {
+  arriveAll(router, count);
+  lookUp(router, count);
+  departAll(router, count);
+  finishBurst(router);
+}
+
+export function arriveAll(router: Router, count: number): void {
   const { receivedSlot, receivedPort } = router.io;
   for (let i = 0; i < count; i++) {
     const frame = router.frames[receivedSlot[i]];
     begin(router, frame, receivedPort[i]);
     stops[i] = arrive(router, frame);
   }
-  if (router.flows.count > CACHED_FLOWS) touchFlows(router, count);
-  lookUp(router, count);
+}
+
+export function departAll(router: Router, count: number): void {
+  const { receivedSlot } = router.io;
   for (let i = 0; i < count; i++) {
     const frame = router.frames[receivedSlot[i]];
     dispose(router, frame, stops[i] === STOP_CONTINUE ? depart(router, frame) : stops[i]);
   }
+}
+
+/** What a burst has made besides the frames that leave. */
+export function finishBurst(router: Router): void {
   if (router.reassembled.length > 0) runReassembled(router);
   sendOwnFrames(router);
 }
 
 /** Finds the flows of a burst; a run of frames of one flow may be merged when it leaves. */
-function lookUp(router: Router, count: number): void {
+export function lookUp(router: Router, count: number): void {
+  if (router.flows.count > CACHED_FLOWS) touchFlows(router, count);
   const { receivedSlot } = router.io;
   let before = -1;
   for (let i = 0; i < count; i++) {

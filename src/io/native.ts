@@ -26,6 +26,11 @@ export const EngineState = {
   OUT_OF_SLOTS: 4,
   /** Microseconds of the millisecond in NOW_MS, 0 to 999. */
   NOW_MICROSECONDS: 5,
+  /**
+   * Nanoseconds from the end of the last `receive` that brought frames to the beginning of the one after it: how long the
+   * router had the burst, its sending included. At most 2^31 - 1.
+   */
+  BUSY_NS: 6,
   WORDS: 16,
 } as const;
 
