@@ -7,14 +7,14 @@
  * before WRITTEN says so. A full ring loses the new event and counts it in LOST: the dataplane never waits, and the
  * listener is told. Where nobody listens there is no ring, and an event costs the branch that finds none.
  */
-import { FLOW_WORDS } from "./flow_layout.ts";
+import { FLOW_SHIFT, FLOW_WORDS } from "./flow_layout.ts";
 
 export const FlowEvent = { NEW: 1, UPDATE: 2, DESTROY: 4 } as const;
 export const ANY_EVENT = FlowEvent.NEW | FlowEvent.UPDATE | FlowEvent.DESTROY;
 
 const RingWord = { WRITTEN: 0, READ: 16, LOST: 17, WORDS: 32 } as const;
-/** The wall clock (seconds since 1970, microseconds), then the dataplane's, which deadlines are told in. */
-const RecordWord = { KIND: 0, SECONDS: 1, MICROSECONDS: 2, NOW: 3, FLOW: 4 } as const;
+/** The wall clock (seconds since 1970, microseconds), the dataplane's, which deadlines are told in, the flow's entry. */
+const RecordWord = { KIND: 0, SECONDS: 1, MICROSECONDS: 2, NOW: 3, INDEX: 4, FLOW: 5 } as const;
 export const RECORD_WORDS = RecordWord.FLOW + FLOW_WORDS;
 
 /** Bytes of memory for a ring of `capacity` records, a power of two. */
@@ -45,6 +45,7 @@ export class FlowEventWriter {
     ring[at + RecordWord.SECONDS] = Math.floor(time / 1000);
     ring[at + RecordWord.MICROSECONDS] = (time % 1000) * 1000;
     ring[at + RecordWord.NOW] = now;
+    ring[at + RecordWord.INDEX] = base >> FLOW_SHIFT;
     for (let word = 0; word < FLOW_WORDS; word++) ring[at + RecordWord.FLOW + word] = words[base + word];
     Atomics.store(ring, RingWord.WRITTEN, (written + 1) | 0);
   }
@@ -56,6 +57,8 @@ export interface RecordedEvent {
   seconds: number;
   microseconds: number;
   now: number;
+  /** Its entry in the flow table; of a flow that has ended, soon another's. */
+  index: number;
   words: Int32Array;
   base: number;
 }
@@ -92,6 +95,7 @@ export class FlowEventReader {
         seconds: ring[at + RecordWord.SECONDS],
         microseconds: ring[at + RecordWord.MICROSECONDS],
         now: ring[at + RecordWord.NOW],
+        index: ring[at + RecordWord.INDEX],
         words: ring,
         base: at + RecordWord.FLOW,
       };

@@ -98,7 +98,7 @@ function viewPorts(protocol: number, ports: number): Partial<TupleView> {
 }
 
 /** What identifies a flow, mixed into 32 bits: tuples, protocol, beginning. */
-function flowNumber(words: Int32Array, base: number): number {
+export function flowNumber(words: Int32Array, base: number): number {
   let mixed = (words[base + FlowWord.STATUS] & 0xff) ^ words[base + FlowWord.CREATED];
   for (let word = FlowWord.SOURCE; word <= FlowWord.REPLY_PORTS; word++) {
     mixed = Math.imul(mixed ^ words[base + word], 0x9e3779b1);

@@ -6,6 +6,7 @@ import { CHANGE_ROUTES } from "./change_api.ts";
 import { FLOW_ROUTES } from "./flow_api.ts";
 import { IMPAIR_ROUTES } from "./impair_api.ts";
 import { IPTABLES_ROUTES } from "./iptables_api.ts";
+import { METRICS_ROUTES } from "./metrics/metrics_api.ts";
 import { NAMES_ROUTES } from "./names_api.ts";
 import { openApiDocument } from "./openapi.ts";
 import { TABLE_ROUTES } from "./table_api.ts";
@@ -18,6 +19,7 @@ export const ROUTES: readonly ApiRoute[] = [
   ...IMPAIR_ROUTES,
   ...CHANGE_ROUTES,
   ...IPTABLES_ROUTES,
+  ...METRICS_ROUTES,
   {
     method: "GET",
     path: "/v1/openapi.json",

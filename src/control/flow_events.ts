@@ -88,8 +88,18 @@ export class FlowEventHub {
     this.timer = setTimeout(() => this.read(), milliseconds);
   }
 
+  /** Tells at once what there is to tell. */
+  drain(): void {
+    while (this.readOnce() === READ_AT_ONCE);
+  }
+
   private read(): void {
-    if (this.ring === undefined) return;
+    this.readSoon(this.readOnce() === READ_AT_ONCE ? 0 : READ_INTERVAL_MS);
+  }
+
+  /** Returns how many events there were. */
+  private readOnce(): number {
+    if (this.ring === undefined) return 0;
     const { reader } = this.ring;
     let count = 0;
     for (const event of reader.read(READ_AT_ONCE)) {
@@ -100,7 +110,7 @@ export class FlowEventHub {
     }
     const lost = reader.takeLost();
     if (lost > 0) for (const listener of this.listeners.keys()) listener.lost(lost);
-    this.readSoon(count === READ_AT_ONCE ? 0 : READ_INTERVAL_MS);
+    return count;
   }
 }
 

@@ -12,8 +12,8 @@ import type { RemovedFlows } from "../dataplane/messages.ts";
 const READ_ATTEMPTS = 4;
 
 export class FlowReader {
-  private readonly header: Int32Array;
-  private readonly words: Int32Array;
+  readonly header: Int32Array;
+  readonly words: Int32Array;
   private readonly copy = new Int32Array(FLOW_WORDS);
 
   constructor(memory: ArrayBuffer, capacity: number) {
@@ -35,6 +35,11 @@ export class FlowReader {
       const now = header[HeaderWord.NOW];
       if (((copy[FlowWord.DEADLINE] - now) | 0) > 0 && matchesFlow(filter, copy, 0)) yield viewFlow(copy, 0, now);
     }
+  }
+
+  /** The words of the flow that has entry `flow`, valid until the next is asked for; undefined where none has it. */
+  entry(flow: number): Int32Array | undefined {
+    return this.read(flow << FLOW_SHIFT) ? this.copy : undefined;
   }
 
   /** Copies an entry; false when it is not in use. */

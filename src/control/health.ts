@@ -88,7 +88,7 @@ export async function watchHealth(router: HealthSource, seconds: number): Promis
     dataplaneMs: Math.max(before.dataplaneMs, after.dataplaneMs),
     // The histogram holds what lies between two ticks: their distance is no lag.
     eventLoopLagMs: Math.max(0, delays.max / 1e6 - LAG_RESOLUTION_MS),
-    tables: tablesOf(router, after.counters),
+    tables: tablesOf(router.resolved.limits, after.counters),
     drops: dropsOf(before.drops, after.drops),
     ports: portsOf(before.ports, after.ports),
     framesReceived: after.counters.framesReceived - before.counters.framesReceived,
@@ -104,8 +104,8 @@ async function take(router: HealthSource): Promise<Sample> {
   return { counters, drops, ports: (await router.ports()) as PortHealth[], dataplaneMs };
 }
 
-function tablesOf(router: HealthSource, counters: Record<string, number>): Health["tables"] {
-  const { limits } = router.resolved;
+/** `counters`: those of `StatsResult`. */
+export function tablesOf(limits: LimitsPlan, counters: Record<string, number>): Health["tables"] {
   return [
     { name: "flows", used: counters.flows, limit: counters.flowLimit },
     { name: "macs", used: counters.stations, limit: limits.macs },

@@ -42,6 +42,7 @@ import { FlowReader, viewRemoved } from "./flows.ts";
 import type { Cause } from "./history.ts";
 import { withRules } from "./iptables.ts";
 import { Routing } from "./routing/routing.ts";
+import { Services } from "./services.ts";
 import { type UplinkDevice, UplinkLinks } from "./uplinks/uplink_links.ts";
 
 /** How long the dataplane polls before it sleeps. */
@@ -63,6 +64,9 @@ export class RunningRouter {
   /** The configurations that were in force, and the way back to them. */
   readonly changes: Changes;
   readonly routing: Routing;
+  readonly services: Services;
+  /** The dataplane's counters, as it writes them. */
+  readonly counters: Counters;
   private readonly devices = new Map<number, OpenDevice>();
   /** Why ports of the plan are out of service: they have no device in `devices`. */
   private readonly failed = new Map<number, string>();
@@ -107,6 +111,7 @@ export class RunningRouter {
     const counters = native().createMemory("tapir-counters", Counters.BYTES);
     this.memoryFds = [flows.fd, counters.fd];
     this.flows = new FlowReader(flows.memory, capacity);
+    this.counters = new Counters(counters.memory);
     this.dataplane = new DataplaneProcess({
       notice: (notice) => this.takeNotice(notice),
       died: (reason) => events.died(reason),
@@ -126,6 +131,7 @@ export class RunningRouter {
     });
     this.flowEvents = new FlowEventHub((request, descriptors) => this.dataplane.request(request, descriptors));
     this.changes = new Changes(this);
+    this.services = new Services(this);
   }
 
   get dataplanePid(): number | undefined {
@@ -139,6 +145,7 @@ export class RunningRouter {
     await this.routing.configure(this.resolved);
     for (const device of this.devices.values()) await this.addPort(device, this.resolved);
     this.links.sync();
+    await this.services.follow(this.resolved);
   }
 
   /**
@@ -231,6 +238,7 @@ export class RunningRouter {
       for (const plan of [...change.opening, ...change.replacing])
         await this.addPort(this.devices.get(plan.port), next);
       await this.routing.configure(next);
+      await this.services.follow(next);
     } catch (error) {
       undoRouting();
       await this.restore();
@@ -302,6 +310,7 @@ export class RunningRouter {
       for (const plan of resolved.devices) {
         if (!this.devices.has(plan.port) && !this.failed.has(plan.port)) await this.tryToOpen(plan, resolved);
       }
+      await this.services.follow(resolved);
     } catch (error) {
       // Only a dataplane that has died or hangs comes to this.
       this.events.log("error", `cannot go back to the former configuration: ${(error as Error).message}`);
@@ -386,6 +395,8 @@ export class RunningRouter {
     this.changes.close();
     await this.lastChange;
     this.links.close();
+    // A dataplane that has died has nothing more to tell.
+    await this.services.stop().catch(() => {});
     this.flowEvents.close();
     await this.dataplane.stop();
     for (const device of this.devices.values()) closeDevice(device);

@@ -80,6 +80,10 @@ const PACKAGES: Record<string, string> = {
   setpriv: "util-linux",
   unshare: "util-linux",
   zsh: "zsh",
+  curl: "curl",
+  nfcapd: "nfdump",
+  nfdump: "nfdump",
+  tshark: "tshark",
 };
 
 export function hasCommand(name: string): boolean {

@@ -13,11 +13,13 @@ import { buildRoutes } from "./build_routes.ts";
 import { buildNeighbours, buildPolicy } from "./build_routing.ts";
 import { buildSets, withRuleText } from "./build_rule_text.ts";
 import { buildRules } from "./build_rules.ts";
+import { buildServices, type ServicesPlan } from "./build_services.ts";
 import type { DevicePlan } from "./devices.ts";
 import type { Report } from "./errors.ts";
 import { Indexes, interfaceKey, MOST_INTERFACES, MOST_PORTS, portKey } from "./indexes.ts";
 import { collectNames, type Names } from "./names.ts";
-import { type Configuration, DEFAULT_AGEING_SECONDS, DEFAULT_LIMITS, LONGEST_SOCKET_PATH } from "./schema.ts";
+import { type Configuration, DEFAULT_AGEING_SECONDS, DEFAULT_LIMITS } from "./schema.ts";
+import { LONGEST_SOCKET_PATH } from "./schema_services.ts";
 import { TableNames } from "./table_names.ts";
 
 /** A configuration with all names resolved: what the dataplane is told, and what the control process does. */
@@ -30,6 +32,7 @@ export interface ResolvedPlan {
   tables: TableNames;
   /** Path of the API's socket. */
   socket: string;
+  services: ServicesPlan;
 }
 
 /** The plan for `configuration`; what `previous` has too keeps its index. */
@@ -64,6 +67,7 @@ export function buildPlan(
     limits: limitsOf(configuration),
     tables,
     socket: configuration.control?.socket ?? DEFAULT_SOCKET,
+    services: buildServices(configuration, report),
   };
 }
 

@@ -10,6 +10,7 @@ import type { Configuration } from "./schema.ts";
 import { hasShape } from "./validate.ts";
 
 export type { ResolvedPlan } from "./build.ts";
+export type { Endpoint, IpfixPlan, ServicesPlan } from "./build_services.ts";
 export type { DevicePlan } from "./devices.ts";
 export { type ConfigurationError, formatError } from "./errors.ts";
 export type { Configuration, PortConfiguration } from "./schema.ts";

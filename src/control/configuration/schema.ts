@@ -7,7 +7,6 @@
  */
 
 import { type Static, Type } from "typebox";
-import { DEFAULT_SOCKET } from "../default_socket.ts";
 import { impair } from "./schema_impair.ts";
 import { ConntrackSchema, flowsPerHost, NatSchema } from "./schema_nat.ts";
 import {
@@ -25,15 +24,13 @@ import {
 } from "./schema_parts.ts";
 import { NeighbourSchema, RouteSchema, RoutingSchema } from "./schema_routing.ts";
 import { chain, iptablesText, sets } from "./schema_rules.ts";
+import { ControlSchema, ExportSchema } from "./schema_services.ts";
 import { UplinkSchema } from "./schema_uplinks.ts";
 
 export const DEFAULT_MTU = 1500;
 export const DEFAULT_IFNAME = "eth0";
 export const DEFAULT_AGEING_SECONDS = 300;
 export const DEFAULT_LIMITS = { flows: 262_144, macs: 16_384, neighbours: 4096, routes: 1_000_000 };
-
-/** A unix socket's path has 108 bytes with its final zero. */
-export const LONGEST_SOCKET_PATH = 107;
 
 const PortSchema = Type.Object(
   {
@@ -186,22 +183,8 @@ export const ConfigurationSchema = Type.Object(
         { ...CLOSED, title: "a map", description: "Sizes of the tables. They hold for the life of a router." },
       ),
     ),
-    control: Type.Optional(
-      Type.Object(
-        {
-          socket: Type.Optional(
-            Type.String({
-              pattern: "^/[^\\u0000]*$",
-              maxLength: LONGEST_SOCKET_PATH,
-              default: DEFAULT_SOCKET,
-              title: `an absolute path of at most ${LONGEST_SOCKET_PATH} bytes`,
-              description: "Unix socket of the API.",
-            }),
-          ),
-        },
-        { ...CLOSED, title: "a map", description: "How commands reach the router." },
-      ),
-    ),
+    control: Type.Optional(ControlSchema),
+    export: Type.Optional(ExportSchema),
   },
   { ...CLOSED, title: "a map", description: "Configuration of a Tapir router." },
 );
