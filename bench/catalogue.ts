@@ -1,7 +1,7 @@
 /** All engines and all measures, in the order of the report. */
 import { cable, memory } from "./engines/bare.ts";
 import type { Engine } from "./engines/engine.ts";
-import { forwarder } from "./engines/forwarder.ts";
+import { forwarder, forwarderRing } from "./engines/forwarder.ts";
 import { kernel, kernelTuned } from "./engines/kernel.ts";
 import { ovs } from "./engines/ovs.ts";
 import { pasta } from "./engines/pasta.ts";
@@ -27,6 +27,7 @@ export const ENGINES: readonly Engine[] = [
   tapirPacket,
   ...tapirVariants,
   forwarder,
+  forwarderRing,
   kernel,
   kernelTuned,
   slirp,

@@ -1,14 +1,16 @@
 /** The limit: a C program that carries frames between two TAPs and touches nothing. */
+import { native } from "../../src/io/native.ts";
 import { startProgram } from "../processes.ts";
 import { CONTAINER, CONTAINER_DEVICE, GATEWAY, macOf, OUTSIDE_DEVICE, run, type World } from "../topology.ts";
 import type { Engine, Running, StartOptions } from "./engine.ts";
 
-async function start(world: World, options: StartOptions): Promise<Running> {
+async function start(world: World, options: StartOptions, ring = false): Promise<Running> {
   const { container, outside } = world;
   const program = await startProgram("forwarder", {
     a: `tap:${container.path}:${CONTAINER_DEVICE}`,
     b: `tap:${outside.path}:${OUTSIDE_DEVICE}`,
     cpu: options.cpu,
+    ring,
   });
   world.configureContainer();
   world.configureOutside();
@@ -35,5 +37,12 @@ export const forwarder: Engine = {
   name: "forwarder",
   title: "the limit: a C forwarder, TAP to TAP, that touches nothing",
   unavailable: () => null,
-  start,
+  start: (world, options) => start(world, options),
+};
+
+export const forwarderRing: Engine = {
+  name: "forwarder-ring",
+  title: "the same C forwarder, its reads and writes by io_uring as Tapir's are",
+  unavailable: () => (native().hasRing() ? null : "this kernel has no io_uring, or forbids it"),
+  start: (world, options) => start(world, options, true),
 };

@@ -47,7 +47,7 @@ export const latency: Measure = {
   title: "Latency of a paced ping-pong",
   method:
     "1 000 questions in a second over ordinary UDP sockets, each answered at once; client and server share a processor, the engine has the other.",
-  engines: ["forwarder", "kernel", "tapir", "slirp4netns", "pasta", "ovs"],
+  engines: ["forwarder", "forwarder-ring", "kernel", "tapir", "slirp4netns", "pasta", "ovs"],
   placement: "pinned",
   isLong: false,
   quickEngines: ["forwarder", "tapir"],

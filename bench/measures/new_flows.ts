@@ -36,7 +36,7 @@ export const newFlowsMeasure: Measure = {
   title: "New UDP flows",
   method:
     "Every datagram begins a flow of its own; 180 000 at most, after 60 000 that do not count, as fast as the generator can; flows whose datagram arrived, in a second.",
-  engines: ["forwarder", "kernel", "kernel-tuned", "tapir"],
+  engines: ["forwarder", "forwarder-ring", "kernel", "kernel-tuned", "tapir"],
   placement: "pinned",
   isLong: false,
   warmUp: newFlowsWarmUp,

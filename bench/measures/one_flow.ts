@@ -57,7 +57,7 @@ export const oneFlowMeasure: Measure = {
   title: "One flow of small datagrams (60 B)",
   method:
     "As fast as the generator can; generator on the first processor, engine on the second. Counted on the outside's device (merged frames by the datagrams in them), and what the program of an ordinary socket read.",
-  engines: ["forwarder", "kernel", "kernel-tuned", "tapir"],
+  engines: ["forwarder", "forwarder-ring", "kernel", "kernel-tuned", "tapir"],
   placement: "pinned",
   isLong: false,
   warmUp: datagramWarmUp,

@@ -62,7 +62,7 @@ export const smallFrames: Measure = {
   title: "Small frames (60 B), delivered under overload (L1)",
   method:
     "Raw UDP datagrams from the container as fast as the generator can; delivered in a second, over the middle of the trial. Flows in turn; the table is built before the trial. Generator on the first processor, engine on the second.",
-  engines: ["forwarder", "kernel", "kernel-tuned", "tapir", "tapir-packet"],
+  engines: ["forwarder", "forwarder-ring", "kernel", "kernel-tuned", "tapir", "tapir-packet"],
   placement: "pinned",
   isLong: false,
   warmUp: datagramWarmUp,

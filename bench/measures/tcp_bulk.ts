@@ -61,7 +61,7 @@ export const tcpBulk: Measure = {
   title: "TCP bulk, MTU 1500",
   method:
     "Ordinary sockets; bytes acknowledged (up) or read (down) in a second, without the first 300 ms. Nothing is pinned.",
-  engines: ["forwarder", "kernel", "kernel-tuned", "tapir", "slirp4netns", "pasta", "ovs"],
+  engines: ["forwarder", "forwarder-ring", "kernel", "kernel-tuned", "tapir", "slirp4netns", "pasta", "ovs"],
   quickEngines: ["forwarder", "kernel", "tapir", "slirp4netns"],
   placement: "unpinned",
   isLong: false,

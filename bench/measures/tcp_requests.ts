@@ -41,7 +41,7 @@ export const tcpRequests: Measure = {
   title: "TCP connect, request, close",
   method:
     "64 connections at once; each sends 64 bytes, is answered with 64 and closed by the client. Nothing is pinned. Completed in a second, without the first 300 ms.",
-  engines: ["forwarder", "kernel", "kernel-tuned", "tapir", "slirp4netns", "pasta", "ovs"],
+  engines: ["forwarder", "forwarder-ring", "kernel", "kernel-tuned", "tapir", "slirp4netns", "pasta", "ovs"],
   placement: "unpinned",
   isLong: false,
   quickEngines: ["kernel", "tapir"],
