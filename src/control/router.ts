@@ -77,6 +77,8 @@ export class RunningRouter {
   private lastChange: Promise<void> = Promise.resolve();
   /** While rules are changed: which counters the new ones begin with. */
   private carry: CounterCarry | undefined;
+  /** The rules that the dataplane has, as a text; undefined when that is not known. */
+  private rulesInForce: string | undefined;
   private isStopping = false;
 
   /** Opens all devices and starts the dataplane; whatever was made is removed again when it fails. */
@@ -233,8 +235,7 @@ export class RunningRouter {
     try {
       for (const device of open) if (change.closing.includes(device.plan)) await this.removePort(device);
       this.keep(openAll(change.replacing));
-      const carry = this.carry === undefined ? {} : { carry: this.carry };
-      await this.dataplane.request({ type: "apply", plan: this.completePlan(next), ...carry });
+      await this.applyPlan(next, this.carry);
       for (const plan of [...change.opening, ...change.replacing])
         await this.addPort(this.devices.get(plan.port), next);
       await this.routing.configure(next);
@@ -254,7 +255,7 @@ export class RunningRouter {
       await this.tryToOpen(plan, this.resolved);
       if (this.failed.has(port)) return;
       this.events.log("info", `port ${plan.name} works again`);
-      this.tell({ type: "apply", plan: this.completePlan(this.resolved) });
+      await this.applyPlan(this.resolved).catch((error: Error) => this.log("error", `the dataplane: ${error.message}`));
       this.links.sync();
     });
   }
@@ -275,6 +276,17 @@ export class RunningRouter {
     this.dataplane.request(request).catch((error: Error) => {
       if (!this.isStopping) this.events.log("error", `the dataplane: ${error.message}`);
     });
+  }
+
+  /** Sends the plan; its rules only when the dataplane has others: they may be many, and compiling them takes time. */
+  private async applyPlan(resolved: ResolvedPlan, carry?: CounterCarry): Promise<void> {
+    const { rules, ...plan } = this.completePlan(resolved);
+    const text = JSON.stringify(rules);
+    const isSame = text === this.rulesInForce && carry === undefined;
+    this.rulesInForce = undefined;
+    const sent = isSame ? plan : { ...plan, rules };
+    await this.dataplane.request({ type: "apply", plan: sent, ...(carry === undefined ? {} : { carry }) });
+    this.rulesInForce = text;
   }
 
   /** Ends the flows of containers that are there no more: the next one with the address is another. */
@@ -306,7 +318,7 @@ export class RunningRouter {
       for (const device of this.devices.values()) {
         if (!isPlanned(device.plan, resolved.devices)) await this.removePort(device);
       }
-      await this.dataplane.request({ type: "apply", plan: this.completePlan(resolved) });
+      await this.applyPlan(resolved);
       for (const plan of resolved.devices) {
         if (!this.devices.has(plan.port) && !this.failed.has(plan.port)) await this.tryToOpen(plan, resolved);
       }

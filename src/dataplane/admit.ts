@@ -214,7 +214,7 @@ function forwardAlong(
 ): number {
   if (route === undefined) return Stop.NO_ROUTE;
   if (route.kind !== RouteKind.UNICAST) return stopOf(route.kind);
-  if (areIsolated(router, frame.ingressInterface, route.interface)) return Stop.NETWORK_ISOLATED;
+  if (areIsolated(router.interfaces, frame.ingressInterface, route.interface)) return Stop.NETWORK_ISOLATED;
   frame.egressInterface = route.interface;
   const stop = limits(router, frame);
   if (stop !== Stop.CONTINUE) return stop;
@@ -244,9 +244,8 @@ export function stopOf(kind: number): number {
 }
 
 /** Two networks of which one is isolated have nothing to say to each other, published ports included. */
-function areIsolated(router: Router, ingress: number, egress: number): boolean {
+export function areIsolated(interfaces: readonly (Interface | undefined)[], ingress: number, egress: number): boolean {
   if (ingress === egress) return false;
-  const { interfaces } = router;
   const from = interfaces[ingress];
   const to = interfaces[egress];
   if (from === undefined || to === undefined || !from.isNetwork || !to.isNetwork) return false;

@@ -75,7 +75,8 @@ function fillNew(key: FilterKey, frame: Frame, destination: number): void {
   key.replyDestination = frame.source;
 }
 
-function natStates(status: number): number {
+/** SNAT and DNAT, as `--ctstate` has them. */
+export function natStates(status: number): number {
   return (
     ((status & FlowFlag.SOURCE_NAT) !== 0 ? RuleState.SNAT : 0) |
     ((status & FlowFlag.DESTINATION_NAT) !== 0 ? RuleState.DNAT : 0)

@@ -40,8 +40,8 @@ const { ICMP } = Protocol;
 const { ESTABLISHED, INVALID, NEW, RELATED } = RuleState;
 
 /** Bits of a port in the word of two. */
-const PORT_BITS = 12;
-const PORT_MASK = (1 << PORT_BITS) - 1;
+export const PORT_BITS = 12;
+export const PORT_MASK = (1 << PORT_BITS) - 1;
 
 /**
  * Judges a frame that is to be switched with `outcome` (SWITCHED or FLOODED), whose egress is set: returns that, or why

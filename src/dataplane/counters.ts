@@ -38,6 +38,8 @@ export const COUNTER_NAMES = [
   "framesMerged",
   /** Packets that met a rule with LOG and were not told of, because there were too many. */
   "ruleLogsLimited",
+  /** Flows that a change of rules has ended. */
+  "flowsForbidden",
 ] as const;
 
 export type CounterName = (typeof COUNTER_NAMES)[number];

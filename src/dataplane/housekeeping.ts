@@ -38,7 +38,8 @@ export class Housekeeping {
 
   /** Does what is due at `router.now`; nothing most of the time. */
   run(): void {
-    const { now } = this.router;
+    const { now, rejudge } = this.router;
+    if (rejudge.isPending) rejudge.run();
     if (((now - this.sweepAt) | 0) >= 0) {
       this.sweepAt = (now + SWEEP_INTERVAL_MS) | 0;
       this.sweep();

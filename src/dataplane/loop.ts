@@ -51,7 +51,9 @@ export class Loop {
     const { router, timer } = this;
     const { impairments } = router;
     if (timer?.isDue() === true && !impairments.isActive) return this.timedTurn(timer, timeoutMs);
-    const count = router.io.receive(BURST_FRAMES, impairments.isActive ? impairments.idleMs(timeoutMs) : timeoutMs);
+    // While flows are judged again, each turn does its share.
+    const wait = router.rejudge.isPending ? 0 : timeoutMs;
+    const count = router.io.receive(BURST_FRAMES, impairments.isActive ? impairments.idleMs(wait) : wait);
     this.begin(count);
     if (impairments.isActive) this.turnImpaired(count);
     else if (count > 0) runBurst(router, count);

@@ -139,7 +139,7 @@ class Dataplane {
     if (router === undefined) throw new Error("not started");
     switch (request.type) {
       case "apply":
-        return router.apply(request.plan, request.carry);
+        return router.apply({ ...request.plan, rules: request.plan.rules ?? router.rules.ruleSet }, request.carry);
       case "change-routes":
         return changeRoutes(router, request.change);
       case "set-policy":

@@ -6,15 +6,18 @@
 
 import type { FlowFilter } from "../conntrack/filter.ts";
 import type { ChainCounters } from "../filter/compiled_rules.ts";
-import type { TableName } from "../filter/rule_set.ts";
+import type { RuleSet, TableName } from "../filter/rule_set.ts";
 import type { PolicyRule } from "../routing/policy.ts";
 import type { ImpairmentPlan, LimitsPlan, NeighbourPlan, PortPlan, RouteChange, RouterPlan } from "./plan.ts";
 
 export type Request =
   /** First message. Descriptors: the flow table's memfd, then the statistics' memfd. */
   | { id: number; type: "start"; plan: RouterPlan; limits: LimitsPlan; spinMicroseconds: number }
-  /** A whole new plan, applied between two bursts. Ports are added and removed by their own messages. */
-  | { id: number; type: "apply"; plan: RouterPlan; carry?: CounterCarry }
+  /**
+   * A whole new plan, applied between two bursts; without rules, those in force stay. Ports are added and removed by
+   * their own messages.
+   */
+  | { id: number; type: "apply"; plan: Omit<RouterPlan, "rules"> & { rules?: RuleSet }; carry?: CounterCarry }
   /** Sets rule counters to zero: of all tables, a table, a chain, or one rule of it (from 0; the policy is behind the last). */
   | { id: number; type: "zero-rules"; table: TableName; chain?: string; rule?: number }
   /** Gives prefixes of a table other routes; at most some hundred at a time, so that nobody waits. */

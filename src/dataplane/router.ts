@@ -15,6 +15,7 @@ import { CompiledRules } from "../filter/compiled_rules.ts";
 import { FilterKey } from "../filter/key.ts";
 import type { Surroundings } from "../filter/names.ts";
 import { emptyRuleSet } from "../filter/rule_set.ts";
+import { meaningsOf } from "../filter/told_by_flow.ts";
 import type { FrameIo } from "../io/port.ts";
 import { HostFlows } from "../nat/host_flows.ts";
 import { SourceNat } from "../nat/source_nat.ts";
@@ -33,6 +34,7 @@ import type { CounterCarry } from "./messages.ts";
 import { NatTable } from "./nat_table.ts";
 import type { ConntrackPlan, LimitsPlan, MergePlan, PortPlan, RouterPlan } from "./plan.ts";
 import { timeoutsOf } from "./plan_conntrack.ts";
+import { type Judges, Rejudge } from "./rejudge.ts";
 import { Routes } from "./routes.ts";
 import { dropParked, noteLink, takeRouting } from "./routing.ts";
 
@@ -96,9 +98,13 @@ export class Router {
   /** Translated flows that one inside address may have; 0: any number. */
   private flowsPerHost = 0;
   readonly hostFlows: HostFlows;
+  readonly rejudge: Rejudge;
   rules: CompiledRules;
   nat: NatTable;
   generation = 1;
+  /** What the names in `rules` stand for, and other parts of the plan in force, as texts to compare with the next. */
+  private meanings = "";
+  private texts = { interfaces: "", others: "" };
 
   /** Milliseconds, wrapped; set once per burst. */
   now: number;
@@ -135,6 +141,7 @@ export class Router {
     this.icmpLimiter = new IcmpLimiter(options.now, random());
     this.hostFlows = new HostFlows(Math.min(limits.flows, MOST_HOSTS), (address) => this.flows.hash(address, 0, 0, 0));
     this.flows.onRemove = (flow) => this.flowEnds(flow);
+    this.rejudge = new Rejudge(this);
     this.routes = new Routes(limits.routes ?? DEFAULT_ROUTES, this.neighbours);
     this.rules = new CompiledRules(emptyRuleSet(), this.surroundingsOf(plan));
     this.nat = new NatTable(this.rules, [], this.surroundingsOf(plan));
@@ -144,17 +151,26 @@ export class Router {
   /** Takes a whole new plan, between two bursts. All or nothing: what can fail, fails before anything changes. */
   apply(plan: RouterPlan, carry?: CounterCarry): void {
     const around = this.surroundingsOf(plan);
-    const rules = new CompiledRules(plan.rules, around);
+    const meanings = meaningsOf(plan.rules, around);
+    const hasSameRules = carry === undefined && plan.rules === this.rules.ruleSet && meanings === this.meanings;
+    const rules = hasSameRules ? this.rules : new CompiledRules(plan.rules, around);
     const interfaces: (Interface | undefined)[] = [];
     for (const each of plan.interfaces) {
       interfaces[each.index] = new Interface(each, plan.ports, !rules.bridge.isOpen);
     }
-    const nat = new NatTable(rules, interfaces, around);
+    const texts = {
+      interfaces: JSON.stringify(plan.interfaces),
+      others: JSON.stringify([plan.routes, plan.policy, plan.neighbours, plan.conntrack]),
+    };
+    const hasSameJudges = hasSameRules && texts.interfaces === this.texts.interfaces;
+    const nat = hasSameJudges ? this.nat : new NatTable(rules, interfaces, around);
+    const isSame = hasSameJudges && texts.others === this.texts.others;
     const timeouts = timeoutsOf(plan.conntrack);
-    if (carry === undefined) rules.carryCounters(this.rules);
-    else rules.takeCounters(this.rules, carry.origins);
+    if (carry !== undefined) rules.takeCounters(this.rules, carry.origins);
+    else if (!hasSameRules) rules.carryCounters(this.rules);
     rules.setCounters(carry?.counted ?? []);
     const hasNewDestinations = this.changesDestinations(nat);
+    const before: Judges = { rules: this.rules, interfaces: this.interfaces };
 
     for (let index = 0; index < this.interfaces.length; index++) {
       const before = this.interfaces[index];
@@ -168,16 +184,21 @@ export class Router {
     for (const port of plan.ports) {
       if (this.ports.interfaceOf[port.index] === port.interface) this.impairments.setPort(port, this.now);
     }
-    endBridgedWithoutFilter(this);
-    takeRouting(this, plan, nat);
+    if (!hasSameJudges) endBridgedWithoutFilter(this);
+    if (!isSame) takeRouting(this, plan, nat);
     rules.onLog = this.rules.onLog;
     this.rules = rules;
     this.nat = nat;
+    this.meanings = meanings;
+    this.texts = texts;
     this.takeConntrack(plan.conntrack, timeouts);
     if (hasNewDestinations) endRepublished(this);
     this.merging = plan.merging;
     this.macs.setAgeing(plan.macAgeingSeconds * 1000);
+    // Ports come and go without a flow being judged anew.
+    if (isSame) return;
     this.raiseGeneration();
+    if (!hasSameJudges) this.rejudge.begin(before, around);
   }
 
   private surroundingsOf({ interfaces, ports, rules }: RouterPlan): Surroundings {
