@@ -9,6 +9,7 @@ const MEANINGS: Record<ExitCode, string> = {
   [ExitCode.CONFIGURATION]: "invalid configuration",
   [ExitCode.NO_ROUTER]: "no router answers",
   [ExitCode.PRIVILEGE]: "missing privilege or kernel feature",
+  [ExitCode.ASSERTION]: "an assertion does not hold",
 };
 
 /** Exit codes of commands that ask a router that runs. */

@@ -7,6 +7,7 @@ import type { Attached } from "../control/attach.ts";
 import { ExitCode, TapirError } from "../control/errors.ts";
 import { LOG_FORMATS, LOG_LEVELS, type LogFormat, type LogLevel } from "../control/log_options.ts";
 import { ownVersion } from "../io/package_root.ts";
+import { addAssert } from "./assert.ts";
 import { addChange } from "./change.ts";
 import { ask, socketPath } from "./client.ts";
 import { addCompletion } from "./completion/completion.ts";
@@ -16,6 +17,7 @@ import { addDoctor } from "./doctor_command.ts";
 import { addHelp } from "./help.ts";
 import { addImpair } from "./impair.ts";
 import { addIptables } from "./iptables.ts";
+import { addReplay } from "./replay.ts";
 import { SHOWN, type Shown, show } from "./show.ts";
 import { type CommonOptions, talking } from "./talking.ts";
 
@@ -206,7 +208,7 @@ Examples:
   tapir doctor -f router.yaml        what this machine lacks for a configuration
 
 Exit codes: 0 done, 1 failed, 2 wrong usage, 3 invalid configuration, 4 no router answers,
-            5 missing privilege or kernel feature`,
+            5 missing privilege or kernel feature, 6 an assertion does not hold`,
     );
   addLab(program);
   addRun(program);
@@ -216,6 +218,8 @@ Exit codes: 0 done, 1 failed, 2 wrong usage, 3 invalid configuration, 4 no route
   addIptables(program);
   addDoctor(program);
   addImpair(program);
+  addReplay(program);
+  addAssert(program);
   addCompletion(program);
   program.hook("preAction", (_, command) => takeSocket(program, command));
   for (const command of program.commands) command.exitOverride().configureOutput(program.configureOutput());

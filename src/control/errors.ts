@@ -7,6 +7,8 @@ export const ExitCode = {
   CONFIGURATION: 3,
   NO_ROUTER: 4,
   PRIVILEGE: 5,
+  /** An assertion does not hold. */
+  ASSERTION: 6,
 } as const;
 export type ExitCode = (typeof ExitCode)[keyof typeof ExitCode];
 

@@ -8,17 +8,9 @@
  */
 import type { Arena } from "../packet/arena.ts";
 import { VNET_HEADER_BYTES } from "../packet/arena.ts";
-import { sumBytes } from "../packet/checksum.ts";
 import { ETHERNET_HEADER_BYTES } from "../packet/ethernet.ts";
-import {
-  checksumOffset,
-  checksumStart,
-  clearVnetHeader,
-  GsoType,
-  gsoType,
-  VnetFlag,
-  vnetFlags,
-} from "../packet/vnet_header.ts";
+import { completeChecksum } from "../packet/offload.ts";
+import { clearVnetHeader, GsoType, gsoType } from "../packet/vnet_header.ts";
 import type { Impairment } from "./impairment.ts";
 
 /**
@@ -36,7 +28,7 @@ export function corruptFrame(arena: Arena, slot: number, chance: Impairment): nu
     flip(memory, at + ETHERNET_HEADER_BYTES, chance.pick(8));
     return own;
   }
-  if ((vnetFlags(memory, at) & VnetFlag.NEEDS_CSUM) !== 0) completeChecksum(memory, at, length);
+  completeChecksum(memory, at, length);
   // "Verified already" holds no more either.
   clearVnetHeader(memory, at);
   if (length > 0) flip(memory, at + chance.pick(length), chance.pick(8));
@@ -56,13 +48,4 @@ export function copyFrame(arena: Arena, slot: number): number {
 
 function flip(memory: DataView, at: number, bit: number): void {
   memory.setUint8(at, memory.getUint8(at) ^ (1 << bit));
-}
-
-/** Does what a device with checksum offload does (VIRTIO 1.2, 5.1.6.2); a zero is sent as its other form. */
-function completeChecksum(memory: DataView, at: number, length: number): void {
-  const start = checksumStart(memory, at);
-  const field = start + checksumOffset(memory, at);
-  if (field + 2 > length) return;
-  const checksum = ~sumBytes(memory, at + start, length - start, 0) & 0xffff;
-  memory.setUint16(at + field, checksum === 0 ? 0xffff : checksum);
 }

@@ -2,10 +2,9 @@
  * The configuration: one YAML file, `version: 1`, as `docs/configuration.md` describes it. Reading it never throws;
  * everything that is wrong is reported at once, with its line and column.
  */
-import { closeSync, openSync, readSync } from "node:fs";
 import { buildPlan, type ResolvedPlan } from "./build.ts";
-import { LARGEST_TEXT_BYTES, parseText } from "./document.ts";
-import { type ConfigurationError, formatError, formatPath, type Path, type Report, type Side } from "./errors.ts";
+import { type Checked, type Finding, loadChecked, parseChecked } from "./checked_file.ts";
+import { type ConfigurationError, formatError, formatPath, type Report } from "./errors.ts";
 import type { Configuration } from "./schema.ts";
 import { hasShape } from "./validate.ts";
 
@@ -22,40 +21,16 @@ export type ConfigurationResult =
 
 /** Reads a configuration's text; `file` is its name in errors. */
 export function parseConfiguration(text: string, file: string): ConfigurationResult {
-  const parsed = parseText(text);
-  const found = parsed.errors.map(({ offset, path, message }) => ({ offset, path, message }));
-  if (parsed.value !== undefined) {
-    found.push(
-      ...check(parsed.value).map(({ path, message, side, line }) => {
-        return { offset: parsed.offsetOf(path, side, line), path, message };
-      }),
-    );
-  }
-  if (found.length === 0) return { configuration: parsed.value as Configuration };
-  found.sort((left, right) => left.offset - right.offset);
-  const errors = found.map(({ offset, path, message }): ConfigurationError => {
-    return { file, ...parsed.positionOf(offset), path: formatPath(path), message };
-  });
-  return { errors };
+  return asResult(parseChecked<Configuration>(text, file, check));
 }
 
 /** Reads a configuration file. One that cannot be read is an error without a position. */
 export function loadConfiguration(file: string): ConfigurationResult {
-  const unreadable = (message: string): ConfigurationResult => ({ errors: [{ file, path: "", message }] });
-  let bytes: Buffer;
-  try {
-    bytes = readBounded(file);
-  } catch (error) {
-    return unreadable(readFailure(error as NodeJS.ErrnoException));
-  }
-  if (bytes.length > LARGEST_TEXT_BYTES) return unreadable(`the file is larger than ${LARGEST_TEXT_BYTES} bytes`);
-  let text: string;
-  try {
-    text = new TextDecoder("utf-8", { fatal: true }).decode(bytes);
-  } catch {
-    return unreadable("the file is not UTF-8 text");
-  }
-  return parseConfiguration(text, file);
+  return asResult(loadChecked<Configuration>(file, check));
+}
+
+function asResult(checked: Checked<Configuration>): ConfigurationResult {
+  return checked.errors === undefined ? { configuration: checked.value } : checked;
 }
 
 /** Checks a configuration that comes as data, not as text: its errors have no position. */
@@ -75,47 +50,9 @@ export function resolvePlan(configuration: Configuration, previous?: ResolvedPla
   });
 }
 
-interface Found {
-  path: Path;
-  message: string;
-  side: Side;
-  line: number | undefined;
-}
-
-function check(value: unknown): Found[] {
-  const found: Found[] = [];
+function check(value: unknown): Finding[] {
+  const found: Finding[] = [];
   const report: Report = (path, message, side = "value", line = undefined) => found.push({ path, message, side, line });
   if (hasShape(value, report)) buildPlan(value, undefined, report);
   return found;
-}
-
-/** The file's bytes, or some more than are allowed: a file may be a pipe or a device, whose size nobody knows. */
-function readBounded(file: string): Buffer {
-  const descriptor = openSync(file, "r");
-  try {
-    const bytes = Buffer.alloc(LARGEST_TEXT_BYTES + 1);
-    let length = 0;
-    while (length < bytes.length) {
-      const count = readSync(descriptor, bytes, length, bytes.length - length, null);
-      if (count === 0) break;
-      length += count;
-    }
-    return bytes.subarray(0, length);
-  } finally {
-    closeSync(descriptor);
-  }
-}
-
-function readFailure(error: NodeJS.ErrnoException): string {
-  switch (error.code) {
-    case "ENOENT":
-      return "no such file";
-    case "EACCES":
-    case "EPERM":
-      return "no permission to read the file";
-    case "EISDIR":
-      return "is a directory, not a file";
-    default:
-      return `cannot be read: ${error.message}`;
-  }
 }

@@ -1,5 +1,5 @@
 /** Checks data against the schema, and says what is wrong in words. */
-import { Ajv, type ErrorObject } from "ajv";
+import { Ajv, type ErrorObject, type ValidateFunction } from "ajv";
 import { type Path, quote, type Report } from "./errors.ts";
 import { suggestion } from "./nearest.ts";
 import { type Configuration, ConfigurationSchema } from "./schema.ts";
@@ -13,6 +13,16 @@ const matches = ajv.compile<Configuration>(ConfigurationSchema);
 
 /** Whether `value` has the shape of a configuration; reports everything that has not. */
 export function hasShape(value: unknown, report: Report): value is Configuration {
+  return fits(matches, value, report);
+}
+
+/** A check of a shape of another kind, in the same words. */
+export function shapeCheck<T>(schema: object): (value: unknown, report: Report) => value is T {
+  const validate = ajv.compile<T>(schema);
+  return (value, report): value is T => fits(validate, value, report);
+}
+
+function fits<T>(matches: ValidateFunction<T>, value: unknown, report: Report): value is T {
   if (matches(value)) return true;
   const said = new Set<string>();
   for (const error of withoutUnionNoise(matches.errors ?? [])) {
@@ -28,7 +38,7 @@ export function hasShape(value: unknown, report: Report): value is Configuration
 
 /**
  * A value that fits no member of a union fails every member's keywords too. What is said instead: that it is none of
- * them; but for a list, where a list is allowed, what is wrong inside it.
+ * them; but for a list or a map, where that is allowed, what is wrong inside it.
  */
 function withoutUnionNoise(errors: ErrorObject[]): ErrorObject[] {
   const dropped = new Set<ErrorObject>();
@@ -37,8 +47,9 @@ function withoutUnionNoise(errors: ErrorObject[]): ErrorObject[] {
   for (const union of unions) {
     if (dropped.has(union)) continue;
     const members = union.schema as { type?: string }[];
-    const list = Array.isArray(union.data) ? members.findIndex(({ type }) => type === "array") : -1;
-    const kept = list < 0 ? undefined : `${union.schemaPath}/${list}/`;
+    const kind = Array.isArray(union.data) ? "array" : typeof union.data;
+    const member = kind === "string" || union.data === null ? -1 : members.findIndex(({ type }) => type === kind);
+    const kept = member < 0 ? undefined : `${union.schemaPath}/${member}/`;
     for (const error of errors) {
       if (!error.schemaPath.startsWith(`${union.schemaPath}/`)) continue;
       if (error.instancePath !== union.instancePath && !error.instancePath.startsWith(`${union.instancePath}/`))
