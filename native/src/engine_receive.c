@@ -118,6 +118,12 @@ static struct yield read_tap_port(struct engine *engine, int32_t port, struct sh
       if (errno != EAGAIN) engine_port_failed(engine, port, errno);
       break;
     }
+    if (bytes == 0) {
+      // A socket in the place of a TAP: its other end is closed.
+      yield.empty = true;
+      engine_port_failed(engine, port, ENODEV);
+      break;
+    }
     if (bytes < SHORTEST_FRAME_BYTES || (size_t)bytes >= engine->slot_bytes) {
       count(engine, port, RX_ERRORS, 1);
       continue;

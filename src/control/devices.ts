@@ -9,7 +9,9 @@ import { getSystemErrorName } from "node:util";
 import { native } from "../io/native.ts";
 import { formatAddress } from "../packet/ipv4_address.ts";
 import type { DevicePlan } from "./configuration/configuration.ts";
+import type { RawPlan } from "./configuration/devices.ts";
 import { ExitCode, type SystemError, TapirError } from "./errors.ts";
+import { RawUplink } from "./uplinks/raw/raw_uplink.ts";
 
 /** What a TAP's descriptor says once its device is gone (errno(3)); Node does not know it. */
 const EBADFD = 77;
@@ -23,6 +25,8 @@ export interface OpenDevice {
   mtu: number;
   /** Of a device that the router has not made. */
   ifindex?: number;
+  /** The other end of a raw uplink's descriptor. */
+  raw?: RawUplink;
   /** Whether the kernel cuts a datagram with a segmentation size (UDP segmentation offload, Linux 6.2); only TAPs tell. */
   cutsDatagrams: boolean;
 }
@@ -49,11 +53,13 @@ export function checkSystem(devices: readonly DevicePlan[]): void {
 export function openDevice(plan: DevicePlan): OpenDevice {
   const lacking = noNamespaceOf(plan);
   if (lacking !== undefined) throw new TapirError(lacking);
+  if (plan.raw !== undefined) return openRaw(plan, plan.raw);
   return plan.kind === "tap" ? openTap(plan) : openPacket(plan);
 }
 
 export function closeDevice(device: OpenDevice): void {
   native().closeDescriptor(device.fd);
+  device.raw?.close();
 }
 
 /** Says that the device's namespace is not there; undefined when it is. */
@@ -100,6 +106,8 @@ function configureTap(plan: DevicePlan): void {
 }
 
 interface KernelAddress {
+  ifindex: number;
+  mtu: number;
   addr_info?: { family: string; local: string }[];
 }
 
@@ -122,6 +130,24 @@ function openPacket(plan: DevicePlan): OpenDevice {
   );
   const { fd, ifindex, mtu } = socket;
   return { plan, fd, ifindex, mtu: plan.mtu === 0 ? mtu : plan.mtu, cutsDatagrams: false };
+}
+
+/** The device stays the host's: it is not touched, and has to carry the address. */
+function openRaw(plan: DevicePlan, raw: RawPlan): OpenDevice {
+  const { name, ifname } = plan;
+  if (!deviceExists(undefined, ifname)) throw new TapirError(`uplink ${name}: there is no device called ${ifname}`);
+  const shown = JSON.parse(ip(undefined, ["-j", "-4", "addr", "show", "dev", ifname])) as KernelAddress[];
+  const device = shown.find(({ mtu }) => mtu !== undefined);
+  const address = formatAddress(raw.address);
+  if (device?.addr_info?.some(({ local }) => local === address) !== true) {
+    throw new TapirError(
+      `uplink ${name}: ${ifname} does not carry ${address}, which a raw uplink shares with the host ` +
+        `(ip addr add ${address}/PREFIX dev ${ifname}, or kind packet)`,
+    );
+  }
+  const mtu = plan.mtu === 0 ? device.mtu : plan.mtu;
+  const uplink = attempt(plan, () => new RawUplink(raw, plan.mac, mtu));
+  return { plan, fd: uplink.fd, ifindex: device.ifindex, raw: uplink, mtu, cutsDatagrams: false };
 }
 
 function inWhich(netns: string | undefined): string {
@@ -171,6 +197,7 @@ function attempt<T>(plan: DevicePlan, body: () => T): T {
   try {
     return body();
   } catch (error) {
+    if (error instanceof TapirError) throw error;
     throw explain(error as SystemError, `port ${plan.name}`);
   }
 }

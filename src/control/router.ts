@@ -422,7 +422,7 @@ export class RunningRouter {
     const { plan, fd } = device;
     const port = resolved.plan.ports.find((each) => each.index === plan.port);
     if (port === undefined) throw new TapirError(`port ${plan.name} is not in the plan`);
-    await this.dataplane.request({ type: "add-port", port, kind: plan.kind }, [fd]);
+    await this.dataplane.request({ type: "add-port", port, kind: plan.kind === "packet" ? "packet" : "tap" }, [fd]);
   }
 
   private async removePort(device: OpenDevice): Promise<void> {

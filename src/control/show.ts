@@ -1,5 +1,6 @@
 /** Rows of `tapir show` and the API: the dataplane's numbers with the configuration's names. */
 import type { FdbRow, NeighbourRow, RulesResult } from "../dataplane/messages.ts";
+import { KERNEL_HOP } from "../dataplane/plan.ts";
 import type { ChainCounters } from "../filter/compiled_rules.ts";
 import { describeAddresses, describeRange, describeRule } from "../filter/format.ts";
 import { type Chain, type Range, type Rule, TABLE_NAMES, type TableName } from "../filter/rule_set.ts";
@@ -55,7 +56,10 @@ export async function showRoutes(router: RunningRouter): Promise<object[]> {
   const given = [...router.routing.routes.entries(TableId.MAIN)].flatMap(({ place, routes }) =>
     routes.map(({ option, owner }) => ({
       to: prefix(place),
-      via: option.nextHops.map(({ via }) => (via === undefined ? "-" : formatAddress(via))).join(",") || null,
+      via:
+        option.nextHops
+          .map(({ via }) => (via === undefined || via === KERNEL_HOP ? "-" : formatAddress(via)))
+          .join(",") || null,
       interface: option.nextHops.map((hop) => name.interface(hop.interface)).join(",") || null,
       kind: option.kind === undefined ? (OWNERS[owner] ?? "followed") : kindName(option.kind),
       length: place.length,

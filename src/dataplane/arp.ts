@@ -90,6 +90,11 @@ export function sendArpRequest(router: Router, neighbour: number): void {
   const { neighbours } = router;
   const egress = router.interfaces[neighbours.interfaceOf[neighbour]];
   if (egress === undefined) return;
+  if (egress.shared !== undefined) {
+    // The kernel is there, and needs no address.
+    neighbours.confirm(neighbour, egress.macHigh, egress.macLow, router.now);
+    return;
+  }
   const isKnown = neighbours.isUsable(neighbour);
   const high = isKnown ? neighbours.macHigh[neighbour] : 0xffff;
   const low = isKnown ? neighbours.macLow[neighbour] : -1;

@@ -5,7 +5,7 @@
 
 import { prefixMask } from "../packet/ipv4_address.ts";
 import { parseMac } from "../packet/mac_address.ts";
-import type { AddressPlan, GuardPlan, InterfacePlan, PortPlan } from "./plan.ts";
+import type { AddressPlan, GuardPlan, InterfacePlan, PortPlan, SharedAddress } from "./plan.ts";
 
 export class Interface {
   readonly index: number;
@@ -20,6 +20,8 @@ export class Interface {
   readonly macHigh: number;
   readonly macLow: number;
   readonly mtu: number;
+  /** What the router may use of an address that it shares with the host, on an uplink without ARP; else undefined. */
+  readonly shared: SharedAddress | undefined;
   /** A network: nothing passes between it and other networks. */
   readonly isIsolated: boolean;
   /** A network: some of its ports have a guard; some are isolated; frames that are switched meet the bridge chain. */
@@ -42,6 +44,7 @@ export class Interface {
     this.macHigh = mac.high;
     this.macLow = mac.low;
     this.mtu = plan.mtu;
+    this.shared = plan.shared;
     const own = ports.filter((port) => this.isNetwork && port.interface === plan.index);
     this.isIsolated = this.isNetwork && plan.isolated === true;
     this.isGuarded = own.some(({ guard }) => guard !== undefined);

@@ -20,6 +20,8 @@ import { countPacket } from "./track.ts";
 const OWN_TTL = 64;
 
 export function deliver(router: Router, frame: Frame): number {
+  // Of a shared address the kernel is the host: what the router does not know may be the kernel's own.
+  if (router.interfaces[frame.ingressInterface]?.shared !== undefined) return Stop.LOCAL;
   switch (frame.protocol) {
     case Protocol.ICMP:
       if (((frame.ports >>> 8) & 0xff) === IcmpType.ECHO_REQUEST) answerEcho(router, frame);

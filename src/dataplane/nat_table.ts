@@ -4,7 +4,8 @@ import type { CompiledRules } from "../filter/compiled_rules.ts";
 import type { FilterKey } from "../filter/key.ts";
 import { meaningOf, type Surroundings } from "../filter/names.ts";
 import type { Range, Rule, Target } from "../filter/rule_set.ts";
-import { DestinationChoice, type Publisher, SourceChoice } from "../nat/rules.ts";
+import { DestinationChoice, type Publisher, SourceChoice, type Span } from "../nat/rules.ts";
+import { Protocol } from "../packet/ipv4.ts";
 import type { Interface } from "./interfaces.ts";
 
 /** Addresses of a SNAT rule beyond this many are not answered for by ARP. */
@@ -27,6 +28,8 @@ export class NatTable {
   /** By the rules' numbers. */
   private readonly sources: (SourceChoice | undefined)[] = [];
   private readonly masquerades: (SourceChoice[] | undefined)[] = [];
+  /** Of ICMP, whose identifiers may have a range of their own. */
+  private readonly echoMasquerades: (SourceChoice[] | undefined)[] = [];
   private readonly destinations: (DestinationChoice | undefined)[] = [];
   /** What may answer in the name of another: DNAT's choices with the protocol of their rule. */
   private readonly answering: { protocol: number | undefined; choice: DestinationChoice }[] = [];
@@ -51,7 +54,8 @@ export class NatTable {
   sourceChoice(key: FilterKey): SourceChoice | undefined {
     const rule = this.ask(this.rules.postrouting, key);
     if (rule < 0) return undefined;
-    return this.sources[rule] ?? this.masquerades[rule]?.[key.outInterface];
+    const masquerades = key.protocol === Protocol.ICMP ? this.echoMasquerades : this.masquerades;
+    return this.sources[rule] ?? masquerades[rule]?.[key.outInterface];
   }
 
   /** What a new flow's destination becomes; undefined: it stays. */
@@ -79,10 +83,12 @@ export class NatTable {
       this.sources[number] = new SourceChoice(target.addresses, target.ports, isRandom(target));
       this.addPool(rule, target.addresses, around);
     } else if (target?.kind === "MASQUERADE") {
-      this.masquerades[number] = this.interfaces.map((each) => {
+      const choose = (each: Interface | undefined, span: Span | undefined): SourceChoice => {
         const own = each?.address ?? 0;
-        return new SourceChoice({ first: own, last: own }, target.ports, isRandom(target));
-      });
+        return new SourceChoice({ first: own, last: own }, target.ports ?? span, isRandom(target));
+      };
+      this.masquerades[number] = this.interfaces.map((each) => choose(each, each?.shared?.ports));
+      this.echoMasquerades[number] = this.interfaces.map((each) => choose(each, each?.shared?.echoIds));
     } else if (target?.kind === "DNAT") {
       const publisher = this.publisherOf(rule, target.publishes);
       const { addresses, ports, base, random } = target;

@@ -21,7 +21,10 @@ export function resolveNextHop(router: Router, frame: Frame): number {
   neighbours.used[neighbour] = 1;
   if (neighbours.isUsable(neighbour)) return STOP_CONTINUE;
   // Ask even where no frame may wait any more: the next one will find the answer.
-  if (neighbours.startResolution(neighbour, router.now)) sendArpRequest(router, neighbour);
+  if (neighbours.startResolution(neighbour, router.now)) {
+    sendArpRequest(router, neighbour);
+    if (neighbours.isUsable(neighbour)) return STOP_CONTINUE;
+  }
   return neighbours.park(neighbour, frame) ? PARKED : NEIGHBOUR_QUEUE_FULL;
 }
 

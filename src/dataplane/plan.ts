@@ -10,6 +10,17 @@ import type { Prefix } from "../packet/ipv4_address.ts";
 import type { PolicyRule } from "../routing/policy.ts";
 import type { RouteOption } from "../routing/route_set.ts";
 
+/** What the router may use of an address that it shares with the host. */
+export interface SharedAddress {
+  /** TCP and UDP ports. */
+  ports: { first: number; last: number };
+  /** Identifiers of ICMP queries. */
+  echoIds: { first: number; last: number };
+}
+
+/** Next hop of an uplink that shares the host's address: a link-local address, which stands for the kernel. */
+export const KERNEL_HOP = 0xa9fe0001 | 0;
+
 export interface AddressPlan {
   address: number;
   prefixLength: number;
@@ -23,6 +34,8 @@ export interface InterfacePlan {
   /** The router's own address on it. */
   address: number;
   prefixLength: number;
+  /** An uplink that shares the host's own address; the host's kernel is its only neighbour. */
+  shared?: SharedAddress;
   /** An uplink: more addresses of the router's own, with their subnets. */
   further?: AddressPlan[];
   /** The router's own hardware address on it, stable over restarts. */

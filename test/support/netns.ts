@@ -5,6 +5,7 @@
  */
 import { type ChildProcess, execFile, type SpawnOptions, spawn, spawnSync } from "node:child_process";
 import { accessSync, constants, existsSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { createRequire } from "node:module";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, onTestFinished } from "vitest";
@@ -68,6 +69,7 @@ const PACKAGES: Record<string, string> = {
   iptables: "iptables",
   "iptables-legacy": "iptables",
   nft: "nftables",
+  dnsmasq: "dnsmasq-base",
   conntrack: "conntrack",
   tcpdump: "tcpdump",
   ethtool: "ethtool",
@@ -100,13 +102,24 @@ function canOpen(path: string): boolean {
   }
 }
 
-/** What a need is missing, in words; undefined when it is there. `root` and `tun` are needs beside commands. */
+function canLoad(name: string): boolean {
+  try {
+    createRequire(import.meta.url)(name);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+/** What a need is missing, in words; undefined when it is there. `root`, `tun` and `raw-socket` are needs beside commands. */
 function missing(need: string): string | undefined {
   switch (need) {
     case "root":
       return process.getuid?.() === 0 ? undefined : "root";
     case "tun":
       return canOpen("/dev/net/tun") ? undefined : "access to /dev/net/tun";
+    case "raw-socket":
+      return canLoad(need) ? undefined : "the npm package raw-socket, built (npm rebuild raw-socket)";
     default:
       return hasCommand(need) ? undefined : (PACKAGES[need] ?? need);
   }

@@ -175,7 +175,7 @@ describe("the shape", () => {
     [
       "uplink",
       "{ kind: pocket, device: up0, address: 203.0.113.1/24 }",
-      ['f:4:25: uplinks.wan.kind: expected packet or tap, not "pocket"; did you mean "packet"?'],
+      ['f:4:25: uplinks.wan.kind: expected packet, tap or raw, not "pocket"; did you mean "packet"?'],
     ],
     [
       "line",
@@ -274,10 +274,43 @@ describe("the shape", () => {
     expect(errorsOf(PLACES[place](text))).toEqual(errors);
   });
 
-  it("of a raw uplink belongs to a later version", () => {
-    expect(errorsOf(withUplink("{ kind: raw, device: up0, address: 203.0.113.1/24 }"))).toEqual([
-      'f:4:25: uplinks.wan.kind: "raw" is not supported yet',
-    ]);
+  it.each([
+    [
+      "{ kind: raw, device: up0, address: 203.0.113.1/24, gateway: 203.0.113.2 }",
+      'gateway: "gateway" is for uplinks of kind packet and tap',
+    ],
+    ["{ kind: raw, address: 203.0.113.1/24 }", 'missing key "device"'],
+    [
+      "{ kind: raw, device: up0, address: 203.0.113.1/24, ports: 50000-40000 }",
+      'ports: "50000-40000" ends before it begins; did you mean "40000-50000"?',
+    ],
+    [
+      "{ kind: raw, device: up0, address: 203.0.113.1/24, echoIds: 1-70000 }",
+      'echoIds: "1-70000" is not within 0 to 65535',
+    ],
+    [
+      "{ kind: packet, device: up0, address: 203.0.113.1/24, ports: 40000-50000 }",
+      'ports: "ports" is for uplinks of kind raw',
+    ],
+    [
+      "{ kind: packet, device: up0, address: 203.0.113.1/24, peerAddress: 203.0.113.2 }",
+      'peerAddress: "peerAddress" is for uplinks of kind tap',
+    ],
+    [
+      "{ kind: tap, address: 203.0.113.1/24, peerAddress: 203.0.113.1 }",
+      "peerAddress: 203.0.113.1 is the router's own address",
+    ],
+    ["{ kind: tap, device: up0, ifname: up1, address: 203.0.113.1/24 }", 'ifname: "device" and "ifname" say the same'],
+    ["{ kind: tap, address: 203.0.113.1/24, metric: 5 }", 'metric: "metric" needs a "gateway"'],
+    [
+      "{ kind: tap, address: 203.0.113.1/24, addresses: [203.0.113.9/24, 203.0.113.1/24] }",
+      "addresses[1]: 203.0.113.1 is there twice",
+    ],
+    ["{ kind: tap, address: 203.0.113.1/24, mac: 01:00:00:00:00:01 }", "mac: 01:00:00:00:00:01 is a multicast address"],
+  ])("uplink %s", (text, error) => {
+    const [found, ...others] = errorsOf(withUplink(text));
+    expect(found.replace(/^f:\d+:\d+: uplinks\.wan(\.|: )/, "")).toBe(error);
+    expect(others).toEqual([]);
   });
 
   it("shows strange texts on one line, cut short", () => {

@@ -51,6 +51,7 @@ export function buildPlan(
   checkSizes(builder, configuration, report);
   const nat = new NatBuilder(builder, names, report);
   const tables = new TableNames(configuration.routing?.tables, report);
+  const rules = buildRuleSet(configuration, nat, names, report);
   return {
     plan: {
       interfaces: builder.interfaces,
@@ -58,17 +59,24 @@ export function buildPlan(
       routes: buildRoutes(configuration, builder, tables, report),
       policy: buildPolicy(configuration, builder, names, tables, report),
       neighbours: buildNeighbours(configuration, builder, report),
-      rules: buildRuleSet(configuration, nat, names, report),
+      rules,
       conntrack: buildConntrack(configuration),
       macAgeingSeconds: configuration.bridge?.ageingSeconds ?? DEFAULT_AGEING_SECONDS,
       merging: mergingOf(configuration),
     },
-    devices: builder.devices,
+    devices: builder.devices.map((device) => withPublished(device, builder, nat)),
     limits: limitsOf(configuration),
     tables,
     socket: configuration.control?.socket ?? DEFAULT_SOCKET,
     services: buildServices(configuration, report),
   };
+}
+
+/** A raw uplink hears its published ports, beside the reserved ones. */
+function withPublished(device: DevicePlan, { ports }: InterfaceBuilder, nat: NatBuilder): DevicePlan {
+  if (device.raw === undefined) return device;
+  const owner = ports.find(({ index }) => index === device.port)?.interface ?? -1;
+  return { ...device, raw: { ...device.raw, published: nat.publishedOn(owner) } };
 }
 
 /** The rules of the configuration, in the tables and chains of iptables. */

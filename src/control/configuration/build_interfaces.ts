@@ -50,8 +50,8 @@ export class InterfaceBuilder {
   readonly devices: DevicePlan[] = [];
   /** Of all interfaces, if `isComplete`: one whose addresses are wrong is left out. The first of each is its own. */
   readonly connected: Connected[] = [];
-  /** Gateways of uplinks: the default routes. */
-  readonly gateways: { interface: number; via: number; metric: number; path: Path }[] = [];
+  /** Gateways of uplinks: the default routes, but for those that lead to a prefix. */
+  readonly gateways: { interface: number; via: number; to?: Prefix; metric: number; path: Path }[] = [];
   /** By name of a network or uplink. */
   readonly indexOfInterface = new Map<string, number>();
   /** Ports by name: of a network and an uplink all their ports, of a port itself. */

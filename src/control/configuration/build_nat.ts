@@ -1,5 +1,5 @@
 /** NAT rules and published ports of the configuration, and how flows are tracked. */
-import { type ConntrackPlan, DEFAULT_CONNTRACK } from "../../dataplane/plan.ts";
+import { type ConntrackPlan, DEFAULT_CONNTRACK, type SharedAddress } from "../../dataplane/plan.ts";
 import type { Match, Range, Rule } from "../../filter/rule_set.ts";
 import { Protocol } from "../../packet/ipv4.ts";
 import { contains, formatAddress, prefixMask, rangeOf } from "../../packet/ipv4_address.ts";
@@ -71,9 +71,28 @@ export class NatBuilder {
     return (configuration.nat?.publish ?? []).flatMap((rule, index) => this.port(rule, ["nat", "publish", index]));
   }
 
+  /** What is published on an uplink. */
+  publishedOn(owner: number): { protocol: number; first: number; last: number }[] {
+    return this.published
+      .filter((place) => place.interface === owner)
+      .flatMap(({ protocols, ports }) => protocols.map((protocol) => ({ protocol, ...ports })));
+  }
+
+  private sharedOf(uplink: number): SharedAddress | undefined {
+    return this.interfaces.interfaces.find(({ index }) => index === uplink)?.shared;
+  }
+
   private masquerade(rule: MasqueradeConfiguration, path: Path): Rule | undefined {
     const source = this.source(rule, path);
     if (source === undefined) return undefined;
+    const { ports } = source.options;
+    const reserved = this.sharedOf(source.out)?.ports;
+    if (ports !== undefined && reserved !== undefined && (ports.first < reserved.first || ports.last > reserved.last)) {
+      this.report(
+        [...path, "ports"],
+        `not within the reserved ${reserved.first}-${reserved.last} of ${quote(rule.out)}`,
+      );
+    }
     return { ...source.rule, target: { kind: "MASQUERADE", ...source.options } };
   }
 
@@ -96,6 +115,10 @@ export class NatBuilder {
     const source = this.source(rule, path);
     const to = this.range(rule.to, [...path, "to"]);
     if (to === undefined || source === undefined) return undefined;
+    if (this.sharedOf(source.out) !== undefined) {
+      this.report([...path, "out"], `${quote(rule.out)} shares the host's address, and has no other`);
+      return undefined;
+    }
     if (!this.isFree(to, source.out, [...path, "to"])) return undefined;
     return { ...source.rule, target: { kind: "SNAT", addresses: to, ...source.options } };
   }

@@ -29,9 +29,9 @@ export function buildRoutes(
   report: Report,
 ): RoutePlan[] {
   const builder = new RouteBuilder(interfaces, tables, report);
-  for (const { interface: index, via, metric, path } of interfaces.gateways) {
+  for (const { interface: index, via, to = EVERYWHERE, metric, path } of interfaces.gateways) {
     const best = metric === 0 ? {} : { metric };
-    builder.addOnce({ to: EVERYWHERE, ...best, nextHops: [{ interface: index, via }] }, path);
+    builder.addOnce({ to, ...best, nextHops: [{ interface: index, via }] }, path);
   }
   const defaults = builder.routes.splice(0);
   for (const [index, route] of (configuration.routes ?? []).entries()) builder.add(route, ["routes", index]);

@@ -1,16 +1,17 @@
 /** Uplinks: their addresses, gateways and devices. */
-import type { AddressPlan } from "../../dataplane/plan.ts";
+import { type AddressPlan, KERNEL_HOP, type SharedAddress } from "../../dataplane/plan.ts";
 import { contains, formatAddress, type Prefix } from "../../packet/ipv4_address.ts";
 import { parseMac } from "../../packet/mac_address.ts";
-import { isHostOf, readAddress, readInterfaceAddress } from "./addresses.ts";
+import { isHostOf, masked, readAddress, readInterfaceAddress } from "./addresses.ts";
 import { withOwnSeeds } from "./build_impair.ts";
 import type { InterfaceBuilder } from "./build_interfaces.ts";
-import { type DevicePlan, derivedMac, netnsPath } from "./devices.ts";
+import { type DevicePlan, derivedMac, netnsPath, type RawPlan } from "./devices.ts";
 import { type Path, quote } from "./errors.ts";
 import { interfaceKey } from "./indexes.ts";
 import { DEFAULT_IFNAME, DEFAULT_MTU } from "./schema.ts";
-import type { UplinkConfiguration } from "./schema_uplinks.ts";
+import { DEFAULT_RESERVED, type UplinkConfiguration } from "./schema_uplinks.ts";
 
+const HIGHEST_PORT = 65_535;
 const LONGEST_PREFIX = 31;
 /** Of an address beside the first: it may be routed here without a subnet. */
 const LONGEST_FURTHER_PREFIX = 32;
@@ -21,6 +22,12 @@ const KINDS_OF: Partial<Record<keyof UplinkConfiguration, readonly UplinkConfigu
   netns: ["tap"],
   pid: ["tap"],
   peerAddress: ["tap"],
+  ports: ["raw"],
+  echoIds: ["raw"],
+  defaultRoute: ["raw"],
+  addresses: ["packet", "tap"],
+  gateway: ["packet", "tap"],
+  mac: ["packet", "tap"],
 };
 
 export class UplinkBuilder {
@@ -42,21 +49,57 @@ export class UplinkBuilder {
     const mac = this.readMac(uplink, path) ?? derivedMac(`${name} ${formatAddress(address)}`);
     const mtu = uplink.mtu ?? (uplink.kind === "tap" ? DEFAULT_MTU : 0);
     builder.connect({ interface: index, name, prefix: own, address }, [...path, "address"]);
+    const shared = uplink.kind === "raw" ? this.readShared(uplink, path) : undefined;
     const further = this.addFurther(name, index, own, uplink, path);
     builder.interfaces.push({
       index,
       name,
       kind: "uplink",
       address,
-      prefixLength,
+      // The kernel is the next hop to the shared address's own subnet, too.
+      prefixLength: shared === undefined ? prefixLength : 32,
       mac,
       mtu,
+      ...(shared === undefined ? {} : { shared }),
       ...(further.length === 0 ? {} : { further }),
     });
-    this.readGateway(uplink, [own, ...further.map(toPrefix)], index, path);
+    if (shared === undefined) this.readGateway(uplink, [own, ...further.map(toPrefix)], index, path);
+    else this.leadToKernel(uplink, index, own, path);
     const peer = this.readPeer(uplink, own, path);
+    const raw = shared === undefined ? undefined : { address, ...shared, published: [] };
     const impairment = withOwnSeeds(builder.readImpair(uplink.impair, path) ?? {}, name);
-    builder.addDevice(interfaceKey("uplink", name), index, deviceOf(name, uplink, mtu, mac, peer), path, impairment);
+    builder.addDevice(
+      interfaceKey("uplink", name),
+      index,
+      deviceOf(name, uplink, mtu, mac, peer, raw),
+      path,
+      impairment,
+    );
+  }
+
+  private readShared(uplink: UplinkConfiguration, path: Path): SharedAddress {
+    return {
+      ports: this.readSpan(uplink.ports, 1, [...path, "ports"]),
+      echoIds: this.readSpan(uplink.echoIds, 0, [...path, "echoIds"]),
+    };
+  }
+
+  private readSpan(text: string | undefined, least: number, path: Path): SharedAddress["ports"] {
+    const [first, last] = (text ?? DEFAULT_RESERVED).split("-").map(Number);
+    const { report } = this.builder;
+    if (first > last) report(path, `${quote(text)} ends before it begins; did you mean "${last}-${first}"?`);
+    else if (first < least || last > HIGHEST_PORT)
+      report(path, `${quote(text)} is not within ${least} to ${HIGHEST_PORT}`);
+    return { first, last };
+  }
+
+  /** The kernel routes what goes out by a raw uplink: to its subnet, and to everywhere. */
+  private leadToKernel(uplink: UplinkConfiguration, index: number, own: Prefix, path: Path): void {
+    const { gateways } = this.builder;
+    const metric = uplink.metric ?? 0;
+    gateways.push({ interface: index, via: KERNEL_HOP, to: masked(own), metric, path: [...path, "address"] });
+    if (uplink.defaultRoute === false) return;
+    gateways.push({ interface: index, via: KERNEL_HOP, metric, path });
   }
 
   private checkPlace(uplink: UplinkConfiguration, path: Path): void {
@@ -146,9 +189,10 @@ function deviceOf(
   mtu: number,
   mac: string,
   peer: Prefix | undefined,
+  raw: RawPlan | undefined,
 ): Omit<DevicePlan, "port"> {
   const { kind, device, ifname } = uplink;
-  if (kind === "packet") return { kind, name, ifname: device ?? "", mtu, mac };
+  if (kind !== "tap") return { kind, name, ifname: device ?? "", mtu, mac, ...(raw === undefined ? {} : { raw }) };
   const netns = netnsPath(uplink);
   return {
     kind,

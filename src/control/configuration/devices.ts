@@ -1,11 +1,25 @@
 /** How the control process makes or opens the device of each port, and the hardware addresses of both its ends. */
 import { createHash } from "node:crypto";
 
+interface PortSpan {
+  first: number;
+  last: number;
+}
+
+/** What a raw uplink shares with the host. */
+export interface RawPlan {
+  address: number;
+  ports: PortSpan;
+  echoIds: PortSpan;
+  /** Ports that lead to containers. */
+  published: (PortSpan & { protocol: number })[];
+}
+
 export interface DevicePlan {
   /** Index of the port (`PortPlan.index`). While it stays, so do `kind`, `netns` and `ifname`. */
   port: number;
-  /** `tap`: made by the router. `packet`: an existing device of the router's own namespace. */
-  kind: "tap" | "packet";
+  /** `tap`: made by the router. `packet`: an existing device of the router's own namespace. `raw`: one that stays the host's. */
+  kind: "tap" | "packet" | "raw";
   /** Name of the port; an uplink's port is called as the uplink. */
   name: string;
   /** Path of the network namespace that the TAP belongs into; absent for the router's own. */
@@ -20,6 +34,7 @@ export interface DevicePlan {
   mac: string;
   /** Address that the TAP gets in its namespace. */
   address?: { address: number; prefixLength: number };
+  raw?: RawPlan;
   /** Next hop of the default route that is made in the TAP's namespace. */
   defaultVia?: number;
 }

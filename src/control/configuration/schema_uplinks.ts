@@ -8,24 +8,36 @@ const MOST_ADDRESSES = 64;
 /** Linux's metrics are 32-bit words; so many are enough to put routes in order. */
 const LARGEST_METRIC = 2_147_483_647;
 
+/** Above the ports that Linux gives away by itself would be better; there are too few of them. */
+export const DEFAULT_RESERVED = "40000-49999";
+
+const reserved = (what: string) =>
+  Type.String({
+    pattern: "^[0-9]{1,5}-[0-9]{1,5}$",
+    default: DEFAULT_RESERVED,
+    title: "a range like 40000-49999",
+    description: `For ${what}`,
+  });
+
 const WITH_LENGTH = "an IPv4 address with a prefix length";
 
 export const UplinkSchema = Type.Object(
   {
-    kind: Type.Enum(["packet", "tap"], {
-      title: "packet or tap",
+    kind: Type.Enum(["packet", "tap", "raw"], {
+      title: "packet, tap or raw",
       description:
-        "`packet`: an existing device of the router's namespace, used over a packet socket. `tap`: a TAP device that the router makes.",
+        "`packet`: an existing device of the router's namespace, used over a packet socket. `tap`: a TAP device that the router makes. `raw`: raw sockets that share the host's own address.",
     }),
     device: Type.Optional(
-      deviceName({ description: "For `packet`, required: name of the device.", examples: ["up0"] }),
+      deviceName({ description: "For `packet` and `raw`, required: name of the device.", examples: ["up0"] }),
     ),
     ifname: Type.Optional(
       deviceName({ description: "For `tap`: name of the TAP device (`device` says the same). Default: `eth0`." }),
     ),
     address: Type.String({
       title: WITH_LENGTH,
-      description: "The router's own address and the length of its subnet's prefix, /1 to /31.",
+      description:
+        "The router's own address and the length of its subnet's prefix, /1 to /31. For `raw`: the host's, on `device`.",
       examples: ["203.0.113.1/24"],
     }),
     addresses: Type.Optional(
@@ -57,6 +69,15 @@ export const UplinkSchema = Type.Object(
     ),
     peerAddress: Type.Optional(
       address({ description: "For `tap`: address that the device gets, with the prefix length of `address`." }),
+    ),
+    ports: Type.Optional(reserved("`raw`: TCP and UDP ports of the shared address that NAT may take.")),
+    echoIds: Type.Optional(reserved("`raw`: identifiers of ICMP queries that NAT may take.")),
+    defaultRoute: Type.Optional(
+      Type.Boolean({
+        default: true,
+        title: "true or false",
+        description: "For `raw`: whether the default route leads to the host's kernel, which routes on.",
+      }),
     ),
     impair: impair("this uplink"),
   },

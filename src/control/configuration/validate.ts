@@ -5,9 +5,6 @@ import { suggestion } from "./nearest.ts";
 import { type Configuration, ConfigurationSchema } from "./schema.ts";
 import { NAME_WORDS } from "./schema_parts.ts";
 
-/** What the design has, and this version has not. `*` is any name. */
-const NOT_YET: { path: string; value?: string }[] = [{ path: "uplinks.*.kind", value: "raw" }];
-
 const ajv = new Ajv({ allErrors: true, verbose: true, allowUnionTypes: true });
 const matches = ajv.compile<Configuration>(ConfigurationSchema);
 
@@ -80,25 +77,19 @@ function explain(error: ErrorObject, root: unknown): Explained {
       return { path, message: `missing key ${quote(error.params.missingProperty)}`, side: "key" };
     }
     default:
-      return { path, message: wrongValue(path, error), side: "value" };
+      return { path, message: wrongValue(error), side: "value" };
   }
 }
 
 function unknownKey(path: Path, error: ErrorObject): Explained {
   const key = error.params.additionalProperty as string;
   const inside = [...path, key];
-  if (NOT_YET.some(({ path, value }) => value === undefined && isAt(inside, path))) {
-    return { path: inside, message: `${quote(key)} is not supported yet`, side: "key" };
-  }
   const known = Object.keys((error.parentSchema?.properties as object | undefined) ?? {});
   return { path: inside, message: `unknown key ${quote(key)}${suggestion(key, known)}`, side: "key" };
 }
 
-function wrongValue(path: Path, error: ErrorObject): string {
+function wrongValue(error: ErrorObject): string {
   const { data, parentSchema } = error;
-  if (NOT_YET.some(({ path: at, value }) => value !== undefined && value === data && isAt(path, at))) {
-    return `${quote(data)} is not supported yet`;
-  }
   const message = `expected ${parentSchema?.title ?? error.message}, not ${quote(data)}`;
   if (typeof data === "string") return message + suggestion(data, wordsOf(parentSchema));
   const wantsText = parentSchema?.type === "string" && (typeof data === "number" || typeof data === "boolean");
@@ -114,11 +105,6 @@ function wordsOf(schema: unknown): string[] {
   } = (schema ?? {}) as { enum?: unknown[]; anyOf?: unknown[]; items?: unknown };
   const own = words.filter((word): word is string => typeof word === "string");
   return [...own, ...anyOf.flatMap(wordsOf), ...(items === undefined ? [] : wordsOf(items))];
-}
-
-function isAt(path: Path, pattern: string): boolean {
-  const steps = pattern.split(".");
-  return steps.length === path.length && steps.every((step, index) => step === "*" || step === path[index]);
 }
 
 /** A JSON pointer's steps; those into lists become numbers. */

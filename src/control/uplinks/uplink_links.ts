@@ -4,7 +4,7 @@
  */
 import type { DevicePlan } from "../configuration/configuration.ts";
 import type { OpenDevice } from "../devices.ts";
-import { type Link, LinkWatch, NO_LINK } from "./link_watch.ts";
+import { type Link, LinkWatch } from "./link_watch.ts";
 
 /** An uplink's device as the router has it. */
 export interface UplinkDevice {
@@ -78,7 +78,9 @@ export class UplinkLinks {
     for (const uplink of this.host.uplinks()) {
       const { plan, open } = uplink;
       if (plan.netns !== netns) continue;
-      const link = this.watch.get(netns, plan.ifname) ?? NO_LINK;
+      const link = this.watch.get(netns, plan.ifname);
+      // All of them are looked at once the first list is complete.
+      if (link === undefined) return;
       // Whatever appears in a namespace says that the namespace is there again.
       if (plan.ifname === ifname || (plan.kind === "tap" && open === undefined)) this.take(uplink, link);
     }
