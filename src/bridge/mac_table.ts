@@ -19,6 +19,7 @@
  */
 import { HashIndex } from "../conntrack/hash_index.ts";
 import { isGroupMac } from "../packet/ethernet.ts";
+import type { Journal } from "../packet/journal.ts";
 
 /** What became of a source MAC. FULL: not learned, and counted in `overflows`; IGNORED: no station can have it. */
 export const LearnResult = { KNOWN: 0, NEW: 1, MOVED: 2, FULL: 3, IGNORED: 4 } as const;
@@ -71,6 +72,7 @@ export class MacTable {
   /** Greatest age of a station that still counts. */
   private greatestAge = NEVER;
   private cursor = 0;
+  private journal: Journal | undefined = undefined;
 
   /** @throws RangeError for a capacity that is no positive integer below 2^24, or a bad ageing time. */
   constructor(options: MacTableOptions) {
@@ -97,6 +99,23 @@ export class MacTable {
       throw new RangeError(`ageing time must be 0 to ${MAX_AGEING_MS} ms, not ${ageingMs}`);
     }
     this.greatestAge = ageingMs === 0 ? NEVER : ageingMs - 1;
+  }
+
+  /** Notes every change that a frame from `port` makes, until the journal is undone. */
+  rehearse(journal: Journal, port: number): void {
+    journal.numbers(this);
+    journal.fields(this, "journal");
+    this.index.rehearse(journal);
+    this.journal = journal;
+    this.keep(this.lastStation[port & (LAST_STATION_PLACES - 1)]);
+    journal.word(this.lastStation, port & (LAST_STATION_PLACES - 1));
+  }
+
+  /** Notes an entry that is about to change. */
+  private keep(entry: number): void {
+    if (this.journal === undefined) return;
+    const { network, macHigh, macLow, port, lastSeen, hash } = this;
+    for (const array of [network, macHigh, macLow, port, lastSeen, hash]) this.journal.word(array, entry);
   }
 
   /** A frame from this MAC came in by this port: a `LearnResult`. `network` and `port` are >= 0, `now` in ms. */
@@ -172,6 +191,7 @@ export class MacTable {
     const hash = this.hashOf(network, macHigh, macLow);
     const entry = this.locate(network, macHigh, macLow, hash);
     if (entry < 0) return this.add(network, macHigh, macLow, port, now, hash);
+    if (this.journal !== undefined) this.keep(entry);
     const aged = ((now - this.lastSeen[entry]) | 0) > this.greatestAge;
     const moved = this.port[entry] !== port;
     this.port[entry] = port;
@@ -190,6 +210,7 @@ export class MacTable {
       return LearnResult.FULL;
     }
     const entry = this.size++;
+    if (this.journal !== undefined) this.keep(entry);
     this.network[entry] = network;
     this.macHigh[entry] = macHigh;
     this.macLow[entry] = macLow;
@@ -204,6 +225,10 @@ export class MacTable {
 
   private remove(entry: number): void {
     const last = --this.size;
+    if (this.journal !== undefined) {
+      this.keep(entry);
+      this.keep(last);
+    }
     this.index.remove(this.hash[entry], entry);
     if (entry !== last) {
       this.index.remove(this.hash[last], last);

@@ -14,6 +14,7 @@ import { addCompletion } from "./completion/completion.ts";
 import { conntrack } from "./conntrack.ts";
 import { addConntrackOptions, readConntrackWish } from "./conntrack_options.ts";
 import { addDoctor } from "./doctor_command.ts";
+import { addExplain } from "./explain.ts";
 import { addHelp } from "./help.ts";
 import { addImpair } from "./impair.ts";
 import { addIptables } from "./iptables.ts";
@@ -220,6 +221,7 @@ Exit codes: 0 done, 1 failed, 2 wrong usage, 3 invalid configuration, 4 no route
   addImpair(program);
   addReplay(program);
   addAssert(program);
+  addExplain(program);
   addCompletion(program);
   program.hook("preAction", (_, command) => takeSocket(program, command));
   for (const command of program.commands) command.exitOverride().configureOutput(program.configureOutput());

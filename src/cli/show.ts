@@ -1,8 +1,10 @@
 /** `tapir show`: the router's tables. */
 import { ExitCode } from "../control/errors.ts";
 import type { Invariants } from "../dataplane/invariants.ts";
+import type { DropRow, LastDrop } from "../dataplane/messages.ts";
 import { ask } from "./client.ts";
 import { formatTable } from "./table.ts";
+import { formatClock } from "./walk_text.ts";
 
 export const SHOWN = [
   "ports",
@@ -36,7 +38,7 @@ const COLUMNS: Partial<Record<Shown, string[]>> = {
   neighbours: ["interface", "address", "mac", "state", "parked"],
   routes: ["to", "via", "interface", "kind"],
   nat: ["kind", "profile", "proto", "from", "out", "to", "ports"],
-  drops: ["reason", "outcome", "count", "text"],
+  drops: ["reason", "stage", "outcome", "count", "text"],
 };
 
 interface ShownChain {
@@ -53,9 +55,23 @@ export async function show(socket: string, table: Shown, asJson: boolean): Promi
   if (table === "stats") return formatStats(answer as Record<string, number>);
   if (table === "invariants") return formatInvariants(answer as Invariants);
   if (table === "rules") return formatRules(answer as Record<string, ShownChain>);
-  const rows = answer as Record<string, unknown>[];
-  const kept = table === "drops" ? rows.filter((row) => row.count !== 0) : rows;
-  return formatTable(kept, COLUMNS[table] as string[]);
+  if (table === "drops") return formatDrops(answer as DropRow[]);
+  return formatTable(answer as Record<string, unknown>[], COLUMNS[table] as string[]);
+}
+
+/** Reasons that were met, each with the rule that stopped the last packet, and that packet. */
+function formatDrops(rows: readonly DropRow[]): string {
+  const kept = rows.filter((row) => row.count !== 0);
+  const [heading, ...lines] = formatTable(kept, COLUMNS.drops as string[]).split("\n");
+  const details = kept.map(({ last }) => (last === undefined ? [] : describeLast(last)));
+  return [heading, ...lines.flatMap((line, index) => [line, ...details[index]])].join("\n");
+}
+
+function describeLast({ time, port, frame, rule }: LastDrop): string[] {
+  const clock = formatClock(time);
+  const by =
+    rule === undefined ? [] : [`    by ${rule.chain} ${rule.number === 0 ? "" : `rule ${rule.number}: `}${rule.rule}`];
+  return [...by, `    last ${clock} from ${port}: ${frame}`];
 }
 
 function formatStats(stats: Record<string, number>): string {

@@ -14,6 +14,7 @@
  * `version` changes whenever an entry is inserted or removed, so that a look-up made ahead of time can be told stale.
  * Limits: `capacity` flows; `allocate` says -1 when they are in use. The caller may make room with `evict`, and counts.
  */
+import type { Journal } from "../packet/journal.ts";
 import { FlowEvent, type FlowEventWriter } from "./events.ts";
 import {
   FLOW_LAYOUT_VERSION,
@@ -53,6 +54,7 @@ export class FlowTable {
   events: FlowEventWriter | undefined = undefined;
   private readonly keys: Int32Array;
   private cursor = 0;
+  private journal: Journal | undefined = undefined;
 
   /** Bytes of memory for `capacity` flows. */
   static bytesFor(capacity: number): number {
@@ -73,6 +75,23 @@ export class FlowTable {
     this.header[CAPACITY] = capacity;
     this.header[SEED] = seed | 0;
     this.keys = deriveKeys(seed);
+  }
+
+  /** Notes every change from now on, until the journal is undone; what happens to flows is told to nobody meanwhile. */
+  rehearse(journal: Journal): void {
+    journal.numbers(this);
+    journal.fields(this, "events", "journal");
+    journal.words(this.header, 0, WORDS);
+    this.index.rehearse(journal);
+    this.events = undefined;
+    this.journal = journal;
+  }
+
+  /** Notes an entry whose words others are about to change. */
+  keep(flow: number): void {
+    if (this.journal === undefined) return;
+    this.journal.words(this.words, flow << FLOW_SHIFT, FLOW_WORDS);
+    this.journal.word(this.due, flow);
   }
 
   get count(): number {
@@ -138,6 +157,7 @@ export class FlowTable {
     } else {
       return -1 as FlowId;
     }
+    if (this.journal !== undefined) this.keep(flow);
     const base = flow << FLOW_SHIFT;
     this.words.fill(0, base, base + FLOW_WORDS);
     return flow as FlowId;
@@ -164,6 +184,7 @@ export class FlowTable {
 
   /** Ends a flow and frees its entry. */
   remove(flow: FlowId): void {
+    if (this.journal !== undefined) this.keep(flow);
     this.onRemove(flow);
     const base = flow << FLOW_SHIFT;
     if (this.events !== undefined) this.events.record(DESTROY, this.words, base, this.header[NOW]);

@@ -10,10 +10,11 @@
  * Limits: `capacity` datagrams, of one port at most a quarter of them; 30 s each. What does not fit is dropped and
  * counted; nothing that is being put together gives way to a flood of first fragments.
  */
-import type { Arena } from "../packet/arena.ts";
+import { type Arena, VNET_HEADER_BYTES } from "../packet/arena.ts";
 import { ETHERNET_HEADER_BYTES } from "../packet/ethernet.ts";
 import type { Frame } from "../packet/frame.ts";
 import * as ipv4 from "../packet/ipv4.ts";
+import type { Journal } from "../packet/journal.ts";
 import { clearVnetHeader } from "../packet/vnet_header.ts";
 import { HashIndex } from "./hash_index.ts";
 
@@ -25,6 +26,7 @@ const ECN_MASK = 3;
 const CONGESTION = 3;
 const NOT_CAPABLE = 1;
 const MARKS_CONTRADICT = -1;
+const LARGEST_DATAGRAM_FRAME = ETHERNET_HEADER_BYTES + 65_535;
 const LARGEST_PAYLOAD = 65_535 - ipv4.IPV4_HEADER_BYTES;
 
 /** What became of a fragment; a slot number (>= 0) is that of the datagram it has completed. */
@@ -56,6 +58,7 @@ export class Fragments {
   /** ECN fields that its fragments came with, a bit each. */
   private readonly marks: Int32Array;
   private readonly bitmap: Int32Array;
+  private journal: Journal | undefined = undefined;
 
   constructor(arena: Arena, capacity: number, seed: number) {
     this.arena = arena;
@@ -74,6 +77,24 @@ export class Fragments {
     this.largest = new Int32Array(capacity);
     this.marks = new Int32Array(capacity);
     this.bitmap = new Int32Array(capacity * BITMAP_WORDS);
+  }
+
+  /** Notes all that there is now, and each datagram that is about to change, until the journal is undone. */
+  rehearse(journal: Journal): void {
+    journal.numbers(this);
+    journal.fields(this, "journal");
+    this.index.rehearse(journal);
+    journal.arraysOf(this);
+    this.journal = journal;
+  }
+
+  /** Notes the datagram in the making: its bytes, and what is known of them. */
+  private keep(entry: number): void {
+    const { journal, arena } = this;
+    if (journal === undefined) return;
+    const frame = arena.frames[this.slot[entry]];
+    journal.copy(arena.bytes.subarray(frame.at - VNET_HEADER_BYTES, frame.at + LARGEST_DATAGRAM_FRAME));
+    journal.fields(frame, ...Object.keys(frame).filter((name) => name !== "slot" && name !== "at"));
   }
 
   /**
@@ -95,6 +116,7 @@ export class Fragments {
       entry = this.begin(frame, key, now);
       if (entry < 0) return FragmentResult.REFUSED;
     }
+    if (this.journal !== undefined) this.keep(entry);
     if (!this.fits(entry, start, length, isLast)) return this.discard(entry);
     const present = this.blocksPresent(entry, start >> 3, (start + length + 7) >> 3);
     if (present === Presence.ALL) return FragmentResult.DUPLICATE;

@@ -7,11 +7,14 @@
  * half of the slots are in use: a probe stays within a cache line or two. Hashes come from `tupleHash`, which is
  * keyed with a random seed: nobody outside can choose packets that collide.
  */
+import type { Journal } from "../packet/journal.ts";
+
 export class HashIndex {
   /** Word 2n is the hash of slot n, word 2n+1 its reference plus one. */
   readonly slots: Int32Array;
   readonly mask: number;
   size = 0;
+  private journal: Journal | undefined = undefined;
 
   /** `slots` must be zeroed or hold a former index, with a power of two of slots. */
   constructor(slots: Int32Array) {
@@ -28,11 +31,19 @@ export class HashIndex {
     return slots;
   }
 
+  /** Notes every change from now on, until the journal is undone. */
+  rehearse(journal: Journal): void {
+    journal.numbers(this);
+    journal.fields(this, "journal");
+    this.journal = journal;
+  }
+
   /** The caller sees to it that no more than half of the slots are ever in use. */
   insert(hash: number, reference: number): void {
     const slots = this.slots;
     let position = hash & this.mask;
     while (slots[position * 2 + 1] !== 0) position = (position + 1) & this.mask;
+    if (this.journal !== undefined) this.journal.words(slots, position * 2, 2);
     slots[position * 2] = hash;
     slots[position * 2 + 1] = reference + 1;
     this.size++;
@@ -62,8 +73,7 @@ export class HashIndex {
   }
 
   private closeGap(gap: number): void {
-    const slots = this.slots;
-    const mask = this.mask;
+    const { slots, mask, journal } = this;
     let position = gap;
     for (;;) {
       position = (position + 1) & mask;
@@ -72,11 +82,13 @@ export class HashIndex {
       const hash = slots[position * 2];
       // It may move into the gap unless its home lies behind the gap (cyclically between gap and position).
       if (((position - hash) & mask) >= ((position - gap) & mask)) {
+        if (journal !== undefined) journal.words(slots, gap * 2, 2);
         slots[gap * 2] = hash;
         slots[gap * 2 + 1] = reference;
         gap = position;
       }
     }
+    if (journal !== undefined) journal.words(slots, gap * 2, 2);
     slots[gap * 2] = 0;
     slots[gap * 2 + 1] = 0;
   }

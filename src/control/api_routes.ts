@@ -3,6 +3,7 @@ import { Type } from "typebox";
 import type { ApiRoute } from "./api_route.ts";
 import { ATTACH_ROUTES } from "./attach_api.ts";
 import { CHANGE_ROUTES } from "./change_api.ts";
+import { EXPLAIN_ROUTES } from "./explain_api.ts";
 import { FLOW_ROUTES } from "./flow_api.ts";
 import { IMPAIR_ROUTES } from "./impair_api.ts";
 import { IPTABLES_ROUTES } from "./iptables_api.ts";
@@ -20,6 +21,7 @@ export const ROUTES: readonly ApiRoute[] = [
   ...CHANGE_ROUTES,
   ...IPTABLES_ROUTES,
   ...METRICS_ROUTES,
+  ...EXPLAIN_ROUTES,
   {
     method: "GET",
     path: "/v1/openapi.json",

@@ -77,6 +77,24 @@ export const DropSchema = Type.Object({
   text: Type.String(),
   outcome: oneOf("done", "dropped"),
   count: count(),
+  stage: Type.String({ description: "The stage of the walk where it comes about." }),
+  last: Type.Optional(
+    Type.Object(
+      {
+        time: Type.Number({ description: "Milliseconds since 1970." }),
+        port: Type.String({ description: "The port that it came in by." }),
+        frame: Type.String({ description: "In tcpdump's words." }),
+        rule: Type.Optional(
+          Type.Object({
+            chain: Type.String(),
+            number: Type.Integer({ minimum: 0, description: "From 1; 0 is the policy." }),
+            rule: Type.String(),
+          }),
+        ),
+      },
+      { description: "The last packet that met it; of those that come within one millisecond, the first." },
+    ),
+  ),
 });
 export type Drop = Static<typeof DropSchema>;
 

@@ -358,6 +358,11 @@ export class RunningRouter {
     this.events.log(level, message);
   }
 
+  /** What would happen to an Ethernet frame that comes in by a port; changes nothing. */
+  explain(port: number, frame: Uint8Array, fitsNumbers: boolean): Promise<unknown> {
+    return this.dataplane.request({ type: "explain", port, frame: Buffer.from(frame).toString("base64"), fitsNumbers });
+  }
+
   /** Ends the flows of a filter and says which. */
   async *removeFlows(filter: FlowFilter): AsyncGenerator<FlowView> {
     for await (const piece of this.removeByPieces(filter, false)) yield* viewRemoved(piece);

@@ -103,6 +103,9 @@ function isOwnOrBroadcast(router: Router, address: number): boolean {
 
 /** A packet for the router itself, at `destination` (that of the packet, unless it is translated). */
 function admitLocal(router: Router, frame: Frame, destination: number, ports: number, flags: number): number {
+  if (router.recorder !== undefined) {
+    router.recorder.routed(destination, ports & 0xffff, frame.protocol, router.routes.local(destination));
+  }
   const stop = passInput(router, frame, destination, ports & 0xffff);
   if (stop !== Stop.CONTINUE) return stop;
   frame.egressInterface = 0;
@@ -125,10 +128,12 @@ export function readmit(router: Router, frame: Frame, flow: FlowId, direction: n
   const destination = words[target];
   const ports = invertPorts(frame.protocol, words[target + 2]);
   frame.mark = 0;
+  if (router.recorder !== undefined) router.recorder.readmitted(admission);
   if (direction === 0) markAgain(router, frame);
   const route = router.routes.find(frame, destination, words[base + FlowWord.ROUTE + direction] & 0xffff);
   if (isLocal !== (route !== undefined && route.kind === RouteKind.LOCAL)) return startOver(router, frame, flow);
   if (isLocal) {
+    if (router.recorder !== undefined) router.recorder.routed(destination, ports & 0xffff, frame.protocol, route);
     const stop = passInput(router, frame, destination, ports & 0xffff);
     if (stop !== Stop.CONTINUE) return stop;
     frame.neighbour = 0;
@@ -164,6 +169,7 @@ function isBindingValid(router: Router, frame: Frame, flow: FlowId, destination:
 function startOver(router: Router, frame: Frame, flow: FlowId): number {
   router.flows.remove(flow);
   frame.reference = -1;
+  if (router.recorder !== undefined) router.recorder.startedOver();
   const stop = admit(router, frame);
   // `admit` has set egress and next hop in the frame and in the flow alike; a local packet is done.
   return stop;
@@ -175,6 +181,7 @@ function startOver(router: Router, frame: Frame, flow: FlowId): number {
  */
 export function admitInvalid(router: Router, frame: Frame): number {
   const { reference } = frame;
+  if (router.recorder !== undefined) router.recorder.invalid(frame, reference);
   frame.state = RuleState.INVALID;
   frame.reference = -1;
   frame.mark = 0;
@@ -212,11 +219,13 @@ function forwardAlong(
   destinationPort: number,
   isPublished: boolean,
 ): number {
+  if (router.recorder !== undefined) router.recorder.routed(destination, destinationPort, frame.protocol, route);
   if (route === undefined) return Stop.NO_ROUTE;
   if (route.kind !== RouteKind.UNICAST) return stopOf(route.kind);
   if (areIsolated(router.interfaces, frame.ingressInterface, route.interface)) return Stop.NETWORK_ISOLATED;
   frame.egressInterface = route.interface;
   const stop = limits(router, frame);
+  if (router.recorder !== undefined) router.recorder.limited(frame, stop);
   if (stop !== Stop.CONTINUE) return stop;
   const verdict = passForward(router, frame, destination, destinationPort, isPublished);
   if (verdict !== Stop.CONTINUE) return verdict;

@@ -38,7 +38,7 @@ function fill(router: Router, frame: Frame, destination: number, destinationPort
   key.memory = router.memory;
   key.now = router.now;
   key.mark = frame.mark;
-  key.isDry = false;
+  key.isDry = router.stage !== undefined;
   if (frame.reference >= 0) fillFlow(router, key, frame);
   else fillNew(key, frame, destination);
   return key;
@@ -133,6 +133,8 @@ export function passBridge(router: Router, frame: Frame): number {
 export function passBridgePolicy(router: Router, frame: Frame): number {
   const verdict = router.rules.takePolicy(router.rules.bridge);
   router.rules.count(frame.length - ETHERNET_HEADER_BYTES);
+  frame.rule = router.rules.decided;
+  if (router.recorder !== undefined) router.recorder.judged(router.rules.bridge, verdict.kind, false);
   return verdict.kind === "ACCEPT" ? CONTINUE : Stop.BRIDGE_DROP;
 }
 
@@ -150,8 +152,9 @@ function decide(
   const isOpened = isPublished && rules.isPolicy;
   if (isOpened) rules.forgetPolicy();
   rules.count(frame.end - frame.ip);
-  frame.rule = rules.isPolicy ? -1 : rules.decided;
+  frame.rule = rules.decided;
   frame.path = rules.path();
+  if (router.recorder !== undefined) router.recorder.judged(chain, target.kind, isOpened);
   if (isOpened || target.kind === "ACCEPT") return CONTINUE;
   if (target.kind !== "REJECT") return drop;
   frame.rejectWith = target.answer === "tcp-reset" ? TCP_RESET : target.answer;
@@ -173,6 +176,7 @@ export function chooseDestination(router: Router, frame: Frame): DestinationChoi
   const choice = nat.destinationChoice(key);
   rules.count(frame.end - frame.ip);
   takeMarks(router, frame, key);
+  if (router.recorder !== undefined) router.recorder.choseDestination(choice);
   return choice;
 }
 
@@ -201,6 +205,7 @@ export function chooseSource(
   const choice = router.nat.sourceChoice(key);
   router.rules.count(frame.end - frame.ip);
   takeMarks(router, frame, key);
+  if (router.recorder !== undefined) router.recorder.choseSource(choice);
   return choice;
 }
 

@@ -66,6 +66,7 @@ function filterIpv4(router: Router, frame: Frame): number {
   if (isGroupMac(frame.destinationMacHigh)) return passAs(router, frame, NEW);
   if (frame.protocol === ICMP && isError((frame.ports >>> 8) & 0xff)) return trackError(router, frame);
   findBridgedFlow(router, frame);
+  if (router.recorder !== undefined) router.recorder.found(frame);
   const verdict = frame.reference < 0 ? admit(router, frame) : trackKnown(router, frame);
   // Frames of one flow may be merged on their way out; these have hardware addresses of their own each.
   frame.reference = -1;
@@ -96,6 +97,7 @@ function trackKnown(router: Router, frame: Frame): number {
   const direction = frame.reference & 1;
   const verdict = router.tracker.update(router.memory, frame, flow, direction, router.now);
   if (verdict !== CONTINUE) {
+    if (router.recorder !== undefined && verdict !== TRACK_REOPEN) router.recorder.invalid(frame, frame.reference);
     frame.reference = -1;
     return verdict === TRACK_REOPEN ? admit(router, frame) : passAs(router, frame, INVALID);
   }
@@ -131,6 +133,7 @@ function judge(router: Router, frame: Frame, flow: FlowId, direction: number): n
 function trackError(router: Router, frame: Frame): number {
   const zone = zoneOfNetwork(frame.ingressInterface);
   const quoted = findQuotedFlow(router.memory, router.flows, frame, router.now, zone);
+  if (router.recorder !== undefined) router.recorder.related(quoted);
   return passAs(router, frame, quoted < 0 ? INVALID : RELATED);
 }
 

@@ -60,7 +60,10 @@ export function dispose(router: Router, frame: Frame, stop: number): void {
     count(router, frame, stop);
   } else {
     count(router, frame, stop);
-    if (stop > FRAGMENT_HELD) refuse(router, frame, stop);
+    if (stop > FRAGMENT_HELD) {
+      if (frame.own === 0) router.lastDrops.note(router, frame, stop);
+      refuse(router, frame, stop);
+    }
     router.arena.release(frame.slot);
   }
 }
@@ -152,6 +155,11 @@ function routeOwn(router: Router, frame: Frame): number {
 /** The neighbour has answered: the frames that waited for it go on from where they stopped. */
 export function resumeParked(router: Router, neighbour: number): void {
   const { neighbours } = router;
+  if (router.stage !== undefined) {
+    // Other packets are not part of a rehearsal.
+    router.recorder?.waitersWouldGoOn(neighbours.parkedCount[neighbour]);
+    return;
+  }
   for (let slot = neighbours.takeParked(neighbour); slot >= 0; slot = neighbours.takeParked(neighbour)) {
     const frame = router.frames[slot];
     dispose(router, frame, isFlowLost(router, frame) ? INVALID_STATE : leave(router, frame));

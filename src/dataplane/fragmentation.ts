@@ -51,6 +51,7 @@ export function sendFragments(router: Router, frame: Frame, sendPiece: (router: 
     memory.setInt16(ip + 10, ipv4.computeHeaderChecksum(memory, ip, header));
     clearVnetHeader(memory, piece.at);
     arena.slotLength[slot] = ETHERNET_HEADER_BYTES + header + length;
+    piece.own = frame.own;
     piece.ingressPort = frame.ingressPort;
     piece.egressPort = frame.egressPort;
     piece.egressInterface = frame.egressInterface;

@@ -3,6 +3,8 @@
  * 1 000 a second with bursts of 50, and to one destination one a second with bursts of 6. Destinations share a small
  * table of buckets by keyed hash; two that fall into one bucket share its tokens.
  */
+import type { Journal } from "../packet/journal.ts";
+
 const GLOBAL_PER_SECOND = 1000;
 const GLOBAL_BURST = 50;
 const DESTINATION_INTERVAL_MS = 1000;
@@ -21,6 +23,12 @@ export class IcmpLimiter {
     this.seed = seed | 0;
     this.globalSince = now;
     this.since = new Int32Array(BUCKETS).fill(now);
+  }
+
+  /** Notes all that there is now, to be put back when the journal is undone. */
+  rehearse(journal: Journal): void {
+    journal.numbers(this);
+    journal.arraysOf(this);
   }
 
   /** Whether an error may go to `destination` now; takes the tokens when it may. */

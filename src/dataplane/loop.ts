@@ -50,7 +50,8 @@ export class Loop {
   turn(timeoutMs: number = IDLE_MS): number {
     const { router, timer } = this;
     const { impairments } = router;
-    if (timer?.isDue() === true && !impairments.isActive) return this.timedTurn(timer, timeoutMs);
+    const isPlain = !impairments.isActive && router.recorder === undefined;
+    if (timer?.isDue() === true && isPlain) return this.timedTurn(timer, timeoutMs);
     // While flows are judged again, each turn does its share.
     const wait = router.rejudge.isPending ? 0 : timeoutMs;
     const count = router.io.receive(BURST_FRAMES, impairments.isActive ? impairments.idleMs(wait) : wait);

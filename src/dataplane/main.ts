@@ -13,6 +13,7 @@ import type { FrameIo } from "../io/port.ts";
 import { Arena, SLOT_BYTES } from "../packet/arena.ts";
 import { Alarms } from "./alarms.ts";
 import { removeMatching } from "./end_flows.ts";
+import { explain } from "./explain/explain.ts";
 import { setLinkState } from "./link_state.ts";
 import { BURST_FRAMES, Loop } from "./loop.ts";
 import type { Notice, Reply, Request } from "./messages.ts";
@@ -165,6 +166,8 @@ class Dataplane {
         return setLinkState(router, request.interface, request.isUp);
       case "show":
         return show(router, request.table, this.portCounters);
+      case "explain":
+        return explain(router, request.port, request.frame, request.fitsNumbers);
       case "remove-flows":
         return removeMatching(router.flows, request.filter, request.from, router.now, !request.isQuiet);
       case "watch-flows":

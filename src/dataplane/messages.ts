@@ -8,6 +8,7 @@ import type { FlowFilter } from "../conntrack/filter.ts";
 import type { ChainCounters } from "../filter/compiled_rules.ts";
 import type { RuleSet, TableName } from "../filter/rule_set.ts";
 import type { PolicyRule } from "../routing/policy.ts";
+import type { DecidingRule } from "./explain/steps.ts";
 import type { ImpairmentPlan, LimitsPlan, NeighbourPlan, PortPlan, RouteChange, RouterPlan } from "./plan.ts";
 
 export type Request =
@@ -40,6 +41,8 @@ export type Request =
   | { id: number; type: "set-link"; interface: number; isUp: boolean }
   /** Times the stages of one burst in so many, until so much later (see `stage_timer.ts`). */
   | { id: number; type: "time-stages"; everyBursts: number; forMs: number }
+  /** What would happen to a frame (base64) that comes in by a port; the result is an `Explanation`. Changes nothing. */
+  | { id: number; type: "explain"; port: number; frame: string; fitsNumbers: boolean }
   /** Ends the loop; the process exits with 0 after its reply. */
   | { id: number; type: "stop" };
 
@@ -108,11 +111,26 @@ export interface NeighbourRow {
   parked: number;
 }
 
+/** The last packet that met a reason (`last_drops.ts`). */
+export interface LastDrop {
+  /** Milliseconds since 1970. */
+  time: number;
+  /** Port that it came in by. */
+  port: string;
+  /** In one line, as tcpdump prints it. */
+  frame: string;
+  /** The rule or policy (number 0) that stopped it. */
+  rule?: DecidingRule;
+}
+
 export interface DropRow {
   reason: string;
   text: string;
   outcome: "done" | "dropped";
   count: number;
+  /** The stage where it comes about. */
+  stage: string;
+  last?: LastDrop;
 }
 
 export interface PortRow {

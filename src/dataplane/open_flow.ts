@@ -54,6 +54,7 @@ export function openFlow(
   sourceNat.remember(flow);
   router.count(Counter.flowsCreated);
   frame.reference = flow << 1;
+  if (router.recorder !== undefined) router.recorder.opened(frame);
   countPacket(words, frame, flow, 0);
   return Stop.CONTINUE;
 }
@@ -82,6 +83,7 @@ export function openBridgedFlow(router: Router, frame: Frame, ports: number): nu
   flows.insert(flow);
   router.count(Counter.flowsCreated);
   frame.reference = flow << 1;
+  if (router.recorder !== undefined) router.recorder.opened(frame);
   countPacket(words, frame, flow, 0);
   return Stop.CONTINUE;
 }

@@ -16,6 +16,7 @@ import { Stop } from "../packet/stop_reasons.ts";
 import { receiveArp } from "./arp.ts";
 import { Counter } from "./counters.ts";
 import { dispose, sendOwnFrames } from "./dispose.ts";
+import type { Recorder } from "./explain/recorder.ts";
 import { limits } from "./limits.ts";
 import { chooseEgress, resolveNextHop } from "./next_hop.ts";
 import { BURST_LIMIT, type Router } from "./router.ts";
@@ -39,6 +40,10 @@ const touched = new Int32Array(BURST_LIMIT);
 
 /** Takes the frames that `io` received through the router and puts what comes out into its transmit arrays. */
 export function runBurst(router: Router, count: number): void {
+  if (router.recorder !== undefined) {
+    runRecordedBurst(router, router.recorder, count);
+    return;
+  }
   arriveAll(router, count);
   lookUp(router, count);
   departAll(router, count);
@@ -66,6 +71,28 @@ export function departAll(router: Router, count: number): void {
 export function finishBurst(router: Router): void {
   if (router.reassembled.length > 0) runReassembled(router);
   sendOwnFrames(router);
+}
+
+/** The same, told to somebody who asks what happens (`explain/recorder.ts`). */
+function runRecordedBurst(router: Router, recorder: Recorder, count: number): void {
+  const { receivedSlot, receivedPort } = router.io;
+  for (let i = 0; i < count; i++) {
+    const frame = router.frames[receivedSlot[i]];
+    begin(router, frame, receivedPort[i]);
+    recorder.begin(i, frame);
+    stops[i] = arrive(router, frame);
+    recorder.arrived(frame, stops[i]);
+  }
+  lookUp(router, count);
+  for (let i = 0; i < count; i++) {
+    const frame = router.frames[receivedSlot[i]];
+    recorder.resume(i, frame, stops[i]);
+    const stop = stops[i] === STOP_CONTINUE ? depart(router, frame) : stops[i];
+    dispose(router, frame, stop);
+    recorder.finished(frame, stop);
+  }
+  finishBurst(router);
+  recorder.endBurst();
 }
 
 /** Finds the flows of a burst; a run of frames of one flow may be merged when it leaves. */
@@ -109,7 +136,10 @@ function runReassembled(router: Router): void {
   for (const slot of router.reassembled) {
     const frame = router.frames[slot];
     router.count(Counter.datagramsReassembled);
-    dispose(router, frame, isForStation(router, frame) ? switchFrame(router, frame) : routeWhole(router, frame));
+    if (router.recorder !== undefined) router.recorder.datagram(frame);
+    const stop = isForStation(router, frame) ? switchFrame(router, frame) : routeWhole(router, frame);
+    dispose(router, frame, stop);
+    if (router.recorder !== undefined) router.recorder.finished(frame, stop);
   }
   router.reassembled.length = 0;
 }
@@ -119,6 +149,7 @@ function routeWhole(router: Router, frame: Frame): number {
   if (stop === STOP_CONTINUE) stop = screen(router, frame);
   if (stop !== STOP_CONTINUE) return stop;
   findFlow(router, frame);
+  if (router.recorder !== undefined) router.recorder.found(frame);
   return depart(router, frame);
 }
 

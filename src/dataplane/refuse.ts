@@ -61,10 +61,14 @@ function isIcmpError(memory: DataView, frame: Frame): boolean {
 
 /** Sends an ICMP error about `frame`; `rest` is the second word of its header. */
 export function sendIcmpError(router: Router, frame: Frame, type: number, code: number, rest: number): void {
-  if (!mayAnswer(router, frame)) return;
+  if (!mayAnswer(router, frame)) {
+    if (router.recorder !== undefined) router.recorder.unanswered("no error is sent about such a packet");
+    return;
+  }
   const isPathMtu = type === IcmpType.DESTINATION_UNREACHABLE && code === UnreachableCode.FRAGMENTATION_NEEDED;
   if (!isPathMtu && !router.icmpLimiter.allows(frame.source, router.now)) {
     router.count(Counter.icmpErrorsLimited);
+    if (router.recorder !== undefined) router.recorder.unanswered("the rate limit of ICMP errors is reached");
     return;
   }
   const packet = frame.end - frame.ip;

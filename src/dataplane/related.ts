@@ -14,6 +14,7 @@ import type { Router } from "./router.ts";
 export function trackError(router: Router, frame: Frame): number {
   const reference = findQuotedFlow(router.memory, router.flows, frame, router.now);
   frame.reference = -1;
+  if (router.recorder !== undefined) router.recorder.related(reference);
   if (reference < 0) return admitInvalid(router, frame);
   if (router.isOwnAddress(frame.source)) return Stop.MARTIAN_SOURCE;
   const flow = (reference >> 1) as FlowId;

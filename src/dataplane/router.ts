@@ -26,14 +26,18 @@ import { Neighbours } from "../routing/neighbours.ts";
 import { RouteEpochs } from "../routing/route_epochs.ts";
 import { Counter, Counters } from "./counters.ts";
 import { endBridgedWithoutFilter, endFlows, endFlowsOf, endRepublished } from "./end_flows.ts";
+import type { Recorder } from "./explain/recorder.ts";
+import type { Stage } from "./explain/rehearse.ts";
 import { IcmpLimiter } from "./icmp_limiter.ts";
 import { Impairments } from "./impairments.ts";
 import { Interface, PortTable } from "./interfaces.ts";
+import { LastDrops } from "./last_drops.ts";
 import { Merger } from "./merge.ts";
 import type { CounterCarry } from "./messages.ts";
 import { NatTable } from "./nat_table.ts";
 import type { ConntrackPlan, LimitsPlan, MergePlan, PortPlan, RouterPlan } from "./plan.ts";
 import { timeoutsOf } from "./plan_conntrack.ts";
+import { RandomSource } from "./random_source.ts";
 import { type Judges, Rejudge } from "./rejudge.ts";
 import { Routes } from "./routes.ts";
 import { dropParked, noteLink, takeRouting } from "./routing.ts";
@@ -72,8 +76,10 @@ export class Router {
   readonly memory: DataView;
   readonly frames: readonly Frame[];
   readonly io: FrameIo;
+  readonly randomSource: RandomSource;
   readonly random: () => number;
   readonly counters: Counters;
+  readonly lastDrops = new LastDrops();
   readonly ports: PortTable;
   readonly macs: MacTable;
   readonly neighbours: Neighbours;
@@ -101,10 +107,16 @@ export class Router {
   readonly rejudge: Rejudge;
   rules: CompiledRules;
   nat: NatTable;
+  /** What names in rules stand for, under the present plan. */
+  surroundings: Surroundings;
   generation = 1;
   /** What the names in `rules` stand for, and other parts of the plan in force, as texts to compare with the next. */
   private meanings = "";
   private texts = { interfaces: "", others: "" };
+  /** Told what frames meet, while somebody asks. */
+  recorder: Recorder | undefined = undefined;
+  /** Where frames go in place of the devices, while a frame is only rehearsed. */
+  stage: Stage | undefined = undefined;
 
   /** Milliseconds, wrapped; set once per burst. */
   now: number;
@@ -119,7 +131,10 @@ export class Router {
   outboxCount = 0;
 
   constructor(options: RouterOptions) {
-    const { arena, limits, random, plan } = options;
+    const { arena, limits, plan } = options;
+    const source = new RandomSource(options.random);
+    const random = (): number => source.next();
+    this.randomSource = source;
     this.arena = arena;
     this.memory = arena.memory;
     this.frames = arena.frames;
@@ -143,8 +158,9 @@ export class Router {
     this.flows.onRemove = (flow) => this.flowEnds(flow);
     this.rejudge = new Rejudge(this);
     this.routes = new Routes(limits.routes ?? DEFAULT_ROUTES, this.neighbours);
-    this.rules = new CompiledRules(emptyRuleSet(), this.surroundingsOf(plan));
-    this.nat = new NatTable(this.rules, [], this.surroundingsOf(plan));
+    this.surroundings = this.surroundingsOf(plan);
+    this.rules = new CompiledRules(emptyRuleSet(), this.surroundings);
+    this.nat = new NatTable(this.rules, [], this.surroundings);
     this.apply(plan);
   }
 
@@ -186,9 +202,11 @@ export class Router {
     }
     if (!hasSameJudges) endBridgedWithoutFilter(this);
     if (!isSame) takeRouting(this, plan, nat);
+    this.lastDrops.settle(this);
     rules.onLog = this.rules.onLog;
     this.rules = rules;
     this.nat = nat;
+    this.surroundings = around;
     this.meanings = meanings;
     this.texts = texts;
     this.takeConntrack(plan.conntrack, timeouts);
@@ -269,6 +287,10 @@ export class Router {
 
   /** Sends what waits, and frees it. */
   flush(): void {
+    if (this.stage !== undefined) {
+      this.stage.take(this, this.transmitCount);
+      return;
+    }
     if (this.impairments.isActive) this.transmitCount = this.impairments.depart(this.transmitCount);
     const count = this.transmitCount;
     if (count === 0) return;
@@ -292,6 +314,7 @@ export class Router {
       return;
     }
     this.outbox[this.outboxCount++] = slot;
+    if (this.recorder !== undefined) this.recorder.posted(slot);
   }
 
   /** Reasons and how often each was met. */

@@ -25,6 +25,13 @@ const CONNECTED_ROUTES = 4096;
 /** Words for interfaces: their indexes are below. */
 const MOST_INTERFACE_INDEXES = 256;
 
+/** Where a route was found. */
+export interface RoutePlace {
+  table: number;
+  /** Length of its prefix. */
+  length: number;
+}
+
 export class Routes {
   readonly links: Links;
   private readonly capacity: number;
@@ -151,6 +158,15 @@ export class Routes {
     const asker = this.ask(destination, source ^ destination, -1);
     const packet = { source, destination, mark, ingressInterface: ingress, ingressPort: port };
     return this.policy.rules.find((rule, index) => fits(rule, packet) && isAnswer(this.answer(index, asker)));
+  }
+
+  /** Where a route that `find` gave comes from: its table, and the length of its prefix. Slow: for explanations. */
+  placeOf(route: Route, destination: number): RoutePlace | undefined {
+    for (const [table, each] of this.tables) {
+      const length = each.prefixLengthOf(route, destination);
+      if (length >= 0) return { table, length };
+    }
+    return undefined;
   }
 
   /** As Linux's inet_addr_type: what is neither the router's own nor for many is unicast. */

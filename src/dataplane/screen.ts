@@ -27,5 +27,6 @@ export function screen(router: Router, frame: Frame): number {
 export function collect(router: Router, frame: Frame): number {
   const result = router.fragments.add(frame, router.now);
   if (result >= 0) router.reassembled.push(result);
+  if (router.recorder !== undefined) router.recorder.collected(frame, result);
   return result === REFUSED || result === DUPLICATE ? FRAGMENT : FRAGMENT_HELD;
 }

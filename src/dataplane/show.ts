@@ -10,6 +10,7 @@ import type {
   DropRow,
   FdbRow,
   FoundRoute,
+  LastDrop,
   NeighbourRow,
   PortRow,
   RouteQuestion,
@@ -18,6 +19,7 @@ import type {
   StatsResult,
 } from "./messages.ts";
 import type { Router } from "./router.ts";
+import { stageOf } from "./stop_stages.ts";
 
 export function show(router: Router, table: ShowTable, portCounters: Float64Array): unknown {
   switch (table) {
@@ -90,7 +92,14 @@ function showDrops(router: Router): DropRow[] {
     text: reason.text,
     outcome: reason.outcome,
     count: router.counters.stops[index],
+    stage: stageOf(index),
+    ...lastOf(router, index),
   })).slice(1);
+}
+
+function lastOf(router: Router, stop: number): { last?: LastDrop } {
+  const last = router.lastDrops.of(router, stop);
+  return last === undefined ? {} : { last };
 }
 
 function showPorts(router: Router, counters: Float64Array): PortRow[] {

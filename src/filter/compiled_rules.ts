@@ -8,6 +8,7 @@
  *
  * Rules are numbered through all chains; behind the rules of each chain comes the number of its policy.
  */
+import type { Journal } from "../packet/journal.ts";
 import { CompiledChain } from "./compiled_chain.ts";
 import type { FilterKey } from "./key.ts";
 import type { Surroundings } from "./names.ts";
@@ -98,6 +99,12 @@ export class CompiledRules {
     this.postrouting = builtIn("nat", "POSTROUTING");
   }
 
+  /** Notes the counters, to be put back when the journal is undone. */
+  rehearse(journal: Journal): void {
+    journal.copy(this.counters);
+    this.paths.rehearse(journal);
+  }
+
   /** The target that decides about the packet of `key`: a verdict's, or the policy's. Marks of `key` may change. */
   evaluate(builtIn: CompiledChain, key: FilterKey): Target {
     let chain = builtIn;
@@ -168,8 +175,22 @@ export class CompiledRules {
 
   /** Chain and index of a rule; the policy's is the number of its chain's rules. */
   placeOf(rule: number): { chain: string; index: number } {
-    const chain = this.chains.findLast(({ firstRule }) => firstRule <= rule) as CompiledChain;
+    const chain = this.ownerOf(rule);
     return { chain: chain.chain.name, index: rule - chain.firstRule };
+  }
+
+  /** The chain that a rule's or policy's number belongs to. */
+  ownerOf(rule: number): CompiledChain {
+    return this.chains.findLast(({ firstRule }) => firstRule <= rule) as CompiledChain;
+  }
+
+  /** The chain that a rule jumps or goes to. */
+  jumpOf(rule: number): CompiledChain | undefined {
+    return this.jumps[rule] < 0 ? undefined : this.chains[this.jumps[rule]];
+  }
+
+  tableOf(chain: CompiledChain): TableName {
+    return this.tables.filter.includes(chain) ? "filter" : "nat";
   }
 
   targetOf(rule: number): Target | undefined {

@@ -7,6 +7,8 @@
  * different paths; `overflows` says how often.
  */
 
+import type { Journal } from "../packet/journal.ts";
+
 /** Flows keep the number in 16 bits. */
 const MOST_PATHS = 65_535;
 
@@ -15,6 +17,24 @@ export class Paths {
   private counters = new Float64Array(2 * 1024);
   private rules: (readonly number[])[] = [[]];
   private readonly byHash = new Map<number, number[]>();
+
+  /** Notes all that there is now, to be put back when the journal is undone. */
+  rehearse(journal: Journal): void {
+    const { rules, byHash } = this;
+    const known = rules.length;
+    journal.fields(this, "overflows", "counters");
+    journal.copy(this.counters, known * 2);
+    journal.later(() => {
+      if (rules.length === known) return;
+      rules.length = known;
+      for (const [hash, paths] of byHash) {
+        const kept = paths.filter((path) => path < known);
+        if (kept.length === paths.length) continue;
+        if (kept.length === 0) byHash.delete(hash);
+        else byHash.set(hash, kept);
+      }
+    });
+  }
 
   /** The number of the path of the first `count` rules of `trace`. */
   intern(trace: Int32Array, count: number): number {

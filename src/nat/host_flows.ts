@@ -1,5 +1,6 @@
 /** How many translated flows each inside address has, for the limit on them (RFC 6888 REQ-4, RFC 7857 8). */
 import { HashIndex } from "../conntrack/hash_index.ts";
+import type { Journal } from "../packet/journal.ts";
 
 export class HostFlows {
   private readonly counts: Int32Array;
@@ -8,6 +9,7 @@ export class HostFlows {
   private readonly hash: (address: number) => number;
   private readonly free: Int32Array;
   private freeCount: number;
+  private journal: Journal | undefined = undefined;
 
   /** Place for `capacity` addresses; `hash` is keyed. */
   constructor(capacity: number, hash: (address: number) => number) {
@@ -17,6 +19,20 @@ export class HostFlows {
     this.hash = hash;
     this.free = Int32Array.from({ length: capacity }, (_, index) => capacity - 1 - index);
     this.freeCount = capacity;
+  }
+
+  /** Notes every change from now on, until the journal is undone. */
+  rehearse(journal: Journal): void {
+    journal.numbers(this);
+    journal.fields(this, "journal");
+    this.index.rehearse(journal);
+    this.journal = journal;
+  }
+
+  /** Notes a host that is about to change. */
+  private keep(host: number): void {
+    this.journal?.word(this.counts, host);
+    this.journal?.word(this.addresses, host);
   }
 
   /** Addresses with at least one flow. */
@@ -35,18 +51,23 @@ export class HostFlows {
     if (host < 0) {
       if (this.freeCount === 0) return false;
       host = this.free[--this.freeCount];
+      this.keep(host);
       this.addresses[host] = address;
       this.counts[host] = 0;
       this.index.insert(this.hash(address), host);
     }
     if (this.counts[host] >= limit) return false;
+    this.keep(host);
     this.counts[host]++;
     return true;
   }
 
   remove(address: number): void {
     const host = this.find(address);
-    if (host < 0 || --this.counts[host] > 0) return;
+    if (host < 0) return;
+    this.keep(host);
+    if (--this.counts[host] > 0) return;
+    this.journal?.word(this.free, this.freeCount);
     this.index.remove(this.hash(address), host);
     this.free[this.freeCount++] = host;
   }

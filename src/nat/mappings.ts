@@ -6,6 +6,7 @@
  * Invariant: the references of a mapping are the live flows that carry the flag MAPPED and its two ends.
  */
 import { HashIndex } from "../conntrack/hash_index.ts";
+import type { Journal } from "../packet/journal.ts";
 
 /** Words of a mapping. */
 const Word = { PROTOCOL: 0, INSIDE: 1, OUTSIDE: 2, INSIDE_PORT: 3, OUTSIDE_PORT: 4, REFERENCES: 5, WORDS: 6 } as const;
@@ -18,6 +19,7 @@ export class Mappings {
   private readonly hash: (a: number, b: number, c: number, d: number) => number;
   private readonly free: Int32Array;
   private freeCount: number;
+  private journal: Journal | undefined = undefined;
 
   /** `hash` is keyed; there is a place for each of `capacity` flows. */
   constructor(capacity: number, hash: (a: number, b: number, c: number, d: number) => number) {
@@ -27,6 +29,15 @@ export class Mappings {
     this.hash = hash;
     this.free = Int32Array.from({ length: capacity }, (_, index) => capacity - 1 - index);
     this.freeCount = capacity;
+  }
+
+  /** Notes every change from now on, until the journal is undone. */
+  rehearse(journal: Journal): void {
+    journal.numbers(this);
+    journal.fields(this, "journal");
+    this.inside.rehearse(journal);
+    this.outside.rehearse(journal);
+    this.journal = journal;
   }
 
   /** Live mappings. */
@@ -94,6 +105,7 @@ export class Mappings {
     let mapping = this.findInside(protocol, inside, insidePort, outside);
     if (mapping < 0) {
       mapping = this.free[--this.freeCount];
+      this.journal?.words(this.words, mapping * WORDS, WORDS);
       const base = mapping * WORDS;
       this.words[base + PROTOCOL] = protocol;
       this.words[base + INSIDE] = inside;
@@ -104,6 +116,7 @@ export class Mappings {
       this.inside.insert(this.hash(inside, outside, insidePort, protocol), mapping);
       this.outside.insert(this.hash(outside, 0, outsidePort, protocol), mapping);
     }
+    this.journal?.word(this.words, mapping * WORDS + REFERENCES);
     this.words[mapping * WORDS + REFERENCES]++;
   }
 
@@ -112,9 +125,11 @@ export class Mappings {
     const mapping = this.findInside(protocol, inside, insidePort, outside);
     if (mapping < 0) return;
     const base = mapping * WORDS;
+    this.journal?.word(this.words, base + REFERENCES);
     if (--this.words[base + REFERENCES] > 0) return;
     this.inside.remove(this.hash(inside, outside, insidePort, protocol), mapping);
     this.outside.remove(this.hash(outside, 0, this.words[base + OUTSIDE_PORT], protocol), mapping);
+    this.journal?.word(this.free, this.freeCount);
     this.free[this.freeCount++] = mapping;
   }
 }

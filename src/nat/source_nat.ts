@@ -19,6 +19,7 @@ import type { FlowId, FlowTable } from "../conntrack/flow_table.ts";
 import { HashIndex } from "../conntrack/hash_index.ts";
 import { invertPorts, sourceIdent, withSourceIdent } from "../conntrack/tuple.ts";
 import { Protocol } from "../packet/ipv4.ts";
+import type { Journal } from "../packet/journal.ts";
 import { Mappings } from "./mappings.ts";
 import type { SourceChoice } from "./rules.ts";
 
@@ -45,6 +46,13 @@ export class SourceNat {
     this.random = random;
     this.sourcesLimit = table.capacity;
     this.sources = new HashIndex(new Int32Array(HashIndex.slotsFor(table.capacity) * 2));
+  }
+
+  /** Notes every change from now on, until the journal is undone. */
+  rehearse(journal: Journal): void {
+    journal.numbers(this);
+    this.sources.rehearse(journal);
+    this.mappings?.rehearse(journal);
   }
 
   /** Takes a profile; the table holds no flow when it changes. */

@@ -10,6 +10,7 @@
  * Invariant: free slots + slots held by someone == slotCount, checked by `heldSlots()` in tests.
  */
 import { Frame } from "./frame.ts";
+import type { Journal } from "./journal.ts";
 
 /** Bytes of the vnet header in front of each frame. */
 export const VNET_HEADER_BYTES = 10;
@@ -51,6 +52,12 @@ export class Arena {
       this.freeSlots[slot] = slotCount - 1 - slot;
     }
     free[0] = slotCount;
+  }
+
+  /** Notes which slots are free, to be put back when the journal is undone. */
+  rehearse(journal: Journal): void {
+    const { slotLength, freeSlots, free, references } = this;
+    for (const array of [slotLength, freeSlots, free, references]) journal.copy(array);
   }
 
   /** Takes a free slot with one reference; -1 when there is none. */

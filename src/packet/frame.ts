@@ -69,7 +69,7 @@ export class Frame {
   neighbour = -1;
   /** Port that the frame leaves through; FLOOD for every port of the egress network. */
   egressPort = -1;
-  /** Rule that decided, -1 for the policy; and what a REJECT answers with. */
+  /** Number of the rule or policy that decided last, -1 before; and what a REJECT answers with. */
   rule = -1;
   rejectWith = 0;
   /** Which rules it has met (see `filter/paths.ts`), and the marks of the packet and of the flow that it opens. */

@@ -15,6 +15,7 @@
  */
 import { HashIndex } from "../conntrack/hash_index.ts";
 import type { Frame } from "../packet/frame.ts";
+import type { Journal } from "../packet/journal.ts";
 
 /** From REACHABLE on, packets may be sent. */
 export const NeighbourState = {
@@ -100,6 +101,17 @@ export class Neighbours {
     this.unanswered = new Uint8Array(capacity);
     this.free = new Int32Array(capacity);
     this.index = new HashIndex(new Int32Array(HashIndex.slotsFor(capacity) * 2));
+  }
+
+  /** Notes all that there is now, to be put back when the journal is undone. */
+  rehearse(journal: Journal): void {
+    journal.numbers(this);
+    this.index.rehearse(journal);
+    // One more than is in use: the rehearsal may add one.
+    journal.arraysOf(this, this.highWater + 1);
+    for (let neighbour = 0; neighbour < this.highWater; neighbour++) {
+      if (this.parkedCount[neighbour] > 0) journal.fields(this.frames[this.parkedLast[neighbour]], "nextParked");
+    }
   }
 
   find(interfaceIndex: number, address: number): number {

@@ -6,11 +6,18 @@
  *
  * Generations are signed words and wrap; they are compared by their difference.
  */
+import type { Journal } from "../packet/journal.ts";
+
 export class RouteEpochs {
   /** Generation of the last change of a route, for each /16. */
   private readonly changedAt = new Int32Array(1 << 16);
   /** Generation of the last change of anything else. */
   private allChangedAt = 0;
+
+  /** Notes what a packet may change, to be put back when the journal is undone. */
+  rehearse(journal: Journal): void {
+    journal.numbers(this);
+  }
 
   /** Something that concerns every flow has changed. */
   changeAll(generation: number): void {

@@ -76,6 +76,15 @@ export class RouteTable {
     this.connected = [];
   }
 
+  /** Length of the longest prefix of `destination` that has this very route; -1 where none has. Slow. */
+  prefixLengthOf(route: Route, destination: number): number {
+    for (let length = 32; length >= 0; length--) {
+      const number = this.match.get(destination & prefixMask(length), length);
+      if (number >= 0 && this.sets.get(number).routes.some(({ hops }) => hops.includes(route))) return length;
+    }
+    return -1;
+  }
+
   private routesOf(address: number, length: number): readonly SetRoute[] {
     const number = this.match.get(address, length);
     return number < 0 ? [] : this.sets.get(number).routes;

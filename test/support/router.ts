@@ -1,6 +1,12 @@
 /** A whole router in memory, with a manual clock and a seeded generator. */
 import { Loop } from "../../src/dataplane/loop.ts";
-import { DEFAULT_CONNTRACK, type InterfacePlan, type LimitsPlan, type PortPlan } from "../../src/dataplane/plan.ts";
+import {
+  DEFAULT_CONNTRACK,
+  type InterfacePlan,
+  type LimitsPlan,
+  type PortPlan,
+  type RouterPlan,
+} from "../../src/dataplane/plan.ts";
 import { Router } from "../../src/dataplane/router.ts";
 
 import { MemoryIo, type SentFrame } from "../../src/io/memory_port.ts";
@@ -70,6 +76,12 @@ export interface Out extends Decoded {
   vnetHeader: Uint8Array;
 }
 
+/** A frame that came out, decoded. */
+export function decodeSent(sent: SentFrame): Out {
+  const partial = (sent.vnetHeader[0] & 1) !== 0;
+  return { ...decode(sent.bytes, { partial }), port: sent.port, bytes: sent.bytes, vnetHeader: sent.vnetHeader };
+}
+
 export class TestRouter {
   readonly arena: Arena;
   readonly io: MemoryIo;
@@ -77,13 +89,13 @@ export class TestRouter {
   readonly loop: Loop;
   now = 1_000;
 
-  constructor(plan: ShortPlan = defaultPlan(), limits: Partial<LimitsPlan> = {}, seed = 1, slots = 256) {
+  constructor(plan: ShortPlan | RouterPlan = defaultPlan(), limits: Partial<LimitsPlan> = {}, seed = 1, slots = 256) {
     this.arena = new Arena(new ArrayBuffer(slots * SLOT_BYTES), slots);
     this.io = new MemoryIo(this.arena);
     this.router = new Router({
       arena: this.arena,
       io: this.io,
-      plan: planOf(plan),
+      plan: "rules" in plan ? plan : planOf(plan),
       limits: { flows: 1024, macs: 256, neighbours: 64, ...limits },
       random: seededRandom(seed),
       now: this.now,
@@ -160,9 +172,4 @@ export class TestRouter {
   stopped(name: string): number {
     return this.router.counters.stopped(name);
   }
-}
-
-function decodeSent(sent: SentFrame): Out {
-  const partial = (sent.vnetHeader[0] & 1) !== 0;
-  return { ...decode(sent.bytes, { partial }), port: sent.port, bytes: sent.bytes, vnetHeader: sent.vnetHeader };
 }
