@@ -1,0 +1,161 @@
+/** `tapir iptables` and its two companions against a running router: what they change, print, refuse and keep. */
+import { writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { describe, expect, it } from "vitest";
+import { ask } from "../../src/cli/client.ts";
+import { DOCKER } from "../support/iptables/docker.ts";
+import {
+  exec,
+  ip,
+  must,
+  namespace,
+  ping,
+  type RunningRouter,
+  requireSystem,
+  spawnIn,
+  tapir,
+  temporaryFolder,
+} from "../support/netns.ts";
+import { Address, kernelWorld, tapirWorld, type World } from "./worlds.ts";
+
+const canRun = requireSystem(["ping", "iptables", "bash"], "tapir iptables against a running router");
+
+const routerOf = (world: World): RunningRouter => world.tapir as RunningRouter;
+
+/** As the command sends it, which saves a process for each. */
+async function type(world: World, line: string): Promise<string> {
+  const words = line.split(" ");
+  return (await ask<{ output: string }>(routerOf(world).socket, "POST", "/v1/iptables", { words })).output;
+}
+
+describe.skipIf(!canRun)("tapir iptables", () => {
+  it("changes what passes, and shows what the rules have met", async () => {
+    const world = await tapirWorld({ masquerade: false });
+    const router = routerOf(world);
+    router.mustTapir(..."iptables -t nat -I POSTROUTING -s 10.55.66.2/32 -o wan -j MASQUERADE".split(" "));
+    expect(ping(world.c1, Address.SERVER)).toBe(true);
+    expect(ping(world.c2, Address.SERVER)).toBe(false);
+    await type(world, "-P FORWARD DROP");
+    expect(ping(world.c1, Address.SERVER)).toBe(false);
+    await type(world, "-I FORWARD -i lab -o wan -j ACCEPT");
+    await type(world, "-A FORWARD -i wan -o lab -m conntrack --ctstate ESTABLISHED -j ACCEPT");
+    expect(ping(world.c1, Address.SERVER)).toBe(true);
+    expect(router.mustTapir("iptables", "-S", "FORWARD", "-v")).toBe(
+      [
+        "-P FORWARD DROP -c 1 84",
+        "-A FORWARD -i lab -o wan -c 1 84 -j ACCEPT",
+        "-A FORWARD -i wan -o lab -m conntrack --ctstate ESTABLISHED -c 1 84 -j ACCEPT",
+        "",
+      ].join("\n"),
+    );
+    // Another rule leaves the counters of these alone.
+    await type(world, "-A INPUT -p tcp --dport 22 -j REJECT --reject-with tcp-reset");
+    expect(await type(world, "-L FORWARD 1 -n -v -x")).toMatch(/^ +1 +84 ACCEPT /);
+    await type(world, "-Z FORWARD 1");
+    expect(await type(world, "-S FORWARD 1 -v")).toBe("-A FORWARD -i lab -o wan -c 0 0 -j ACCEPT\n");
+    expect(JSON.parse(router.mustTapir("iptables", "-L", "--json")).nat[3].rules[0].rule).toContain("-j MASQUERADE");
+    expect(router.mustTapir("history")).toContain("iptables");
+  }, 60_000);
+
+  it("keeps its rules when containers come and go, until the file is read again", async () => {
+    const world = await tapirWorld();
+    const router = routerOf(world);
+    const before = await type(world, "-S");
+    await type(world, "-A FORWARD -s 10.55.66.2 -j DROP");
+    const other = namespace("c");
+    router.mustTapir("attach", "lab", "--netns", other, "--name", "late");
+    router.mustTapir("detach", "late");
+    expect(await type(world, "-S")).toContain("-A FORWARD -s 10.55.66.2/32 -j DROP\n");
+    // What the configuration said about NAT is still there.
+    expect(await type(world, "-t nat -S")).toContain("-A POSTROUTING -s 10.55.66.0/24 -o wan -j MASQUERADE\n");
+    expect(ping(world.c1, Address.SERVER)).toBe(false);
+    expect(ping(world.c2, Address.SERVER)).toBe(true);
+    router.child.kill("SIGHUP");
+    await router.until(/has been read again/);
+    expect(await type(world, "-S")).toBe(before);
+    expect(ping(world.c1, Address.SERVER)).toBe(true);
+  }, 60_000);
+
+  it("restores all or nothing, from a file or standard input", async () => {
+    const world = await tapirWorld();
+    const router = routerOf(world);
+    const before = await type(world, "-S");
+    const file = join(temporaryFolder(), "rules");
+    const wrong = `*filter\n-A FORWARD -j DROP\n-A FORWARD -m nothing -j DROP\nCOMMIT\n`;
+    writeFileSync(file, wrong);
+    const failed = router.tapir("iptables-restore", file);
+    expect([failed.status, failed.stderr]).toEqual([
+      2,
+      'tapir: iptables-restore: line 3: the match "nothing" is not supported\n',
+    ]);
+    writeFileSync(file, "*filter\n-A FORWARD -j nowhere\nCOMMIT\n");
+    expect(router.tapir("iptables-restore", "--test", file).status).toBe(1);
+    expect(await type(world, "-S")).toBe(before);
+    const input = "*filter\n:FORWARD DROP [0:0]\n[7:700] -A FORWARD -i lab -j ACCEPT\nCOMMIT\n";
+    const { status } = tapir(["iptables-restore", "-c", "--socket", router.socket], { input });
+    expect(status).toBe(0);
+    expect(await type(world, "-S FORWARD -v")).toBe("-P FORWARD DROP -c 0 0\n-A FORWARD -i lab -c 7 700 -j ACCEPT\n");
+    // The table that the text does not name is as it was.
+    expect(router.mustTapir("iptables-save", "-t", "nat")).toMatch(
+      /^# Generated by .*\n\*nat\n[^*]* MASQUERADE\nCOMMIT\n# Completed/m,
+    );
+  }, 60_000);
+
+  it("says in one line what is wrong, with the exit code", async () => {
+    const world = await tapirWorld();
+    const router = routerOf(world);
+    const cases: [string, number, string][] = [
+      ["iptables -t mangle -L", 2, "iptables: the table mangle is not supported"],
+      ["iptables -A FORWARD --dport 80", 2, 'iptables: unknown option "--dport"'],
+      ["iptables -A NOWHERE -j ACCEPT", 1, "iptables: No chain/target/match by that name."],
+      ["iptables -A FORWARD -j nowhere", 1, "iptables: Chain 'nowhere' does not exist"],
+      ["iptables-save -t security", 2, "iptables-save: the table security is not supported"],
+    ];
+    for (const [line, status, message] of cases) {
+      const result = router.tapir(...line.split(" "));
+      expect([line, result.status, result.stderr]).toEqual([line, status, `tapir: ${message}\n`]);
+    }
+    expect(tapir(["iptables", "-L", "--socket", "/nowhere/tapir.sock"]).status).toBe(4);
+    expect(tapir(["iptables", "-t", "mangle", "-L", "--socket", "/nowhere/tapir.sock"]).status).toBe(2);
+    expect(tapir(["iptables", "-h"]).stdout).toContain("Examples:");
+  }, 60_000);
+
+  it("does with Docker's rules what the kernel does with them", async () => {
+    const script = `for (const port of [80, 81]) require("node:net")
+      .createServer((client) => client.end("you are " + client.remoteAddress)).listen(port, "0.0.0.0", () => console.log("up"));`;
+    const seen: Record<string, unknown> = {};
+    for (const [world, bridge] of [
+      [await tapirWorld({ masquerade: false }), "lab"],
+      [await kernelWorld(), "br0"],
+    ] as const) {
+      const text = DOCKER.replaceAll("172.17.0.2", Address.C1)
+        .replaceAll("172.17.0.0/16", "10.55.66.0/24")
+        .replaceAll("docker0", bridge);
+      if (world.tapir === undefined) must(world.router, "iptables-restore", [], { input: text });
+      else expect(tapir(["iptables-restore", "--socket", world.tapir.socket], { input: text }).stderr).toBe("");
+      await spawnIn(world.c1, process.execPath, ["-e", script]).until(/up\s+up/);
+      ip(world.wan, "route add 10.55.66.0/24 via 203.0.113.1");
+      const talk = (netns: string, address: string, port: number): string => {
+        const { stdout } = exec(netns, "timeout", ["1", "bash", "-c", `cat < /dev/tcp/${address}/${port}`]);
+        return stdout === "" ? "nothing" : stdout;
+      };
+      seen[world.name] = {
+        published: talk(world.wan, Address.UPLINK, 8080),
+        direct: talk(world.wan, Address.C1, 80),
+        closed: talk(world.wan, Address.C1, 81),
+        neighbour: talk(world.c2, Address.C1, 81),
+        out: ping(world.c1, Address.SERVER),
+        in: ping(world.wan, Address.C1),
+      };
+    }
+    expect(seen.kernel).toEqual({
+      published: `you are ${Address.SERVER}`,
+      direct: `you are ${Address.SERVER}`,
+      closed: "nothing",
+      neighbour: `you are ${Address.C2}`,
+      out: true,
+      in: false,
+    });
+    expect(seen.tapir).toEqual(seen.kernel);
+  }, 90_000);
+});
