@@ -1,6 +1,6 @@
 /** `tapir iptables-restore`. */
 import type { Command as Program } from "commander";
-import { readTable } from "../filter/iptables/read_command.ts";
+import { readTable } from "../filter/iptables/command_options.ts";
 import { ask, socketPath } from "./client.ts";
 import { addHelp } from "./help.ts";
 import { PATIENCE_MS, read, readInput } from "./iptables.ts";

@@ -1,6 +1,6 @@
 /** Rules over HTTP, in iptables' words. */
 import { Type } from "typebox";
-import { readTable } from "../filter/iptables/read_command.ts";
+import { readTable } from "../filter/iptables/command_options.ts";
 import type { TableName } from "../filter/rule_set.ts";
 import { type ApiRoute, text } from "./api_route.ts";
 import { describeRules, errorOf, restoreRules, runIptables, saveRules } from "./iptables.ts";

@@ -13,8 +13,8 @@ import {
   type Target,
 } from "../rule_set.ts";
 import { checkRuleSet } from "./check.ts";
+import { isBuiltIn } from "./command_options.ts";
 import { NO_CHAIN, RulesError, UsageError } from "./errors.ts";
-import { isBuiltIn } from "./read_command.ts";
 import type { RuleSpec } from "./read_rule.ts";
 import { type PacketCount, ruleWords } from "./write_rule.ts";
 

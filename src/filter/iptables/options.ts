@@ -58,3 +58,8 @@ export function wishFor<Key extends string, T>(
 export function wish<T>(is: T, not?: true): Wish<T> {
   return not === true ? { is, not } : { is };
 }
+
+/** To be spread into a match that is turned round as a whole. */
+export function notOf({ not }: Given): { not?: true } {
+  return not === true ? { not } : {};
+}

@@ -1,8 +1,16 @@
 /** The words of `iptables` to a command: what it does to which chain, and the rule that it speaks of. */
-import { BUILT_IN_CHAINS, TABLE_NAMES, type TableName } from "../rule_set.ts";
+import type { TableName } from "../rule_set.ts";
+import {
+  COMMAND_LETTERS,
+  checkChainName,
+  LIST_LETTERS,
+  LONG,
+  RULE_LETTERS,
+  readTable,
+  SHAPES,
+} from "./command_options.ts";
 import { notSupported, UsageError } from "./errors.ts";
 import { RuleReader, type RuleSpec } from "./read_rule.ts";
-import { TARGETS } from "./read_targets.ts";
 import { systemNames } from "./system_names.ts";
 import { readNumber } from "./values.ts";
 import type { PacketCount } from "./write_rule.ts";
@@ -29,65 +37,6 @@ export interface Command {
   numeric: boolean;
   exact: boolean;
   lineNumbers: boolean;
-}
-
-/** Options with their long names. Behind the letter: `:` a value, `?` one that may be left out. */
-const LONG: Readonly<Record<string, string>> = {
-  append: "A:",
-  check: "C:",
-  delete: "D:",
-  insert: "I:",
-  replace: "R:",
-  list: "L?",
-  "list-rules": "S?",
-  flush: "F?",
-  zero: "Z?",
-  "new-chain": "N:",
-  "delete-chain": "X?",
-  "rename-chain": "E:",
-  policy: "P:",
-  source: "s:",
-  src: "s:",
-  destination: "d:",
-  dst: "d:",
-  protocol: "p:",
-  proto: "p:",
-  "in-interface": "i:",
-  "out-interface": "o:",
-  match: "m:",
-  jump: "j:",
-  goto: "g:",
-  fragments: "f",
-  table: "t:",
-  verbose: "v",
-  numeric: "n",
-  exact: "x",
-  "line-numbers": "0",
-  "set-counters": "c:",
-  wait: "w?",
-  "wait-interval": "W:",
-  modprobe: "M:",
-  ipv4: "4",
-  ipv6: "6",
-  help: "h",
-  version: "V",
-};
-
-const SHAPES: Readonly<Record<string, string>> = Object.fromEntries(
-  Object.values(LONG).map((shape) => [shape[0], shape.slice(1)]),
-);
-const COMMAND_LETTERS = "ACDIRLSFZNXEPhV";
-const RULE_LETTERS = "sdpiomjgf";
-const LIST_LETTERS = "nx0";
-/** Tables of iptables that Tapir does not have. */
-const FOREIGN_TABLES = ["mangle", "raw", "security", "broute"];
-const LONGEST_CHAIN_NAME = 28;
-
-export function readTable(name: string): TableName {
-  const table = TABLE_NAMES.find((each) => each === name);
-  if (table !== undefined) return table;
-  if (FOREIGN_TABLES.includes(name)) throw notSupported(`the table ${name}`);
-  throw new UsageError(`table '${name}' does not exist`);
 }
 
 /** @throws UsageError */
@@ -325,18 +274,4 @@ function ruleNumber(text: string): number {
   const number = /^\d{1,9}$/.test(text) ? Number(text) : 0;
   if (number < 1) throw new UsageError(`Invalid rule number \`${text}'`);
   return number;
-}
-
-/** `isNew`: one that a chain is to be called by. */
-export function checkChainName(name: string, isNew: boolean): void {
-  if (name.length > LONGEST_CHAIN_NAME)
-    throw new UsageError(`chain name \`${name}' too long (must be under ${LONGEST_CHAIN_NAME + 1} chars)`);
-  if (!isNew) return;
-  if (/^[-!]/.test(name)) throw new UsageError(`chain name not allowed to start with \`${name[0]}'`);
-  if (Object.hasOwn(TARGETS, name)) throw new UsageError("chain name may not clash with target name");
-  if (name === "" || !/^[\x21-\x7e]+$/.test(name)) throw new UsageError(`Invalid chain name \`${name}'`);
-}
-
-export function isBuiltIn(table: TableName, chain: string): boolean {
-  return (BUILT_IN_CHAINS[table] as readonly string[]).includes(chain);
 }

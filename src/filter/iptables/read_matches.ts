@@ -2,17 +2,9 @@
 import { parseMac } from "../../packet/mac_address.ts";
 import type { AddressType, Match, Range, Wish } from "../rule_set.ts";
 import { notSupported, UsageError } from "./errors.ts";
-import { type Context, type Given, type Options, type Reader, wish, wishFor } from "./options.ts";
-import {
-  readAddressRange,
-  readBits,
-  readMark,
-  readNumber,
-  readPort,
-  readPortRange,
-  readPrefix,
-  readProtocol,
-} from "./values.ts";
+import { type Context, notOf, type Options, type Reader, wish, wishFor } from "./options.ts";
+import { CONNTRACK, marked, STATE } from "./read_flow_matches.ts";
+import { readAddressRange, readBits, readNumber, readPort, readPortRange } from "./values.ts";
 import {
   ADDRESS_TYPES,
   DEFAULT_BURST,
@@ -20,8 +12,6 @@ import {
   ICMP_NAMES,
   RATE_SCALE,
   RATE_UNITS,
-  STATES,
-  STATUSES,
   SYN_FLAGS,
   TCP_FLAGS,
 } from "./vocabulary.ts";
@@ -150,71 +140,6 @@ const IPRANGE: Reader<Match> = {
     };
   },
 };
-
-const CONNTRACK: Reader<Match> = {
-  options: {
-    ctstate: { not: true },
-    ctproto: { not: true },
-    ctorigsrc: { not: true },
-    ctorigdst: { not: true },
-    ctreplsrc: { not: true },
-    ctrepldst: { not: true },
-    ctorigsrcport: { not: true },
-    ctorigdstport: { not: true },
-    ctreplsrcport: { not: true },
-    ctrepldstport: { not: true },
-    ctstatus: { not: true },
-    ctexpire: { not: true },
-    ctdir: {},
-  },
-  read: (options, { names }) => {
-    if (Object.keys(options).length === 0) throw new UsageError("conntrack: At least one option is required");
-    for (const name of ["ctreplsrcport", "ctrepldstport", "ctexpire"])
-      if (options[name] !== undefined) throw notSupported(`conntrack's --${name}`);
-    const ports = (text: string): Range => readPortRange(text, names);
-    return {
-      kind: "conntrack",
-      ...wishFor("states", options.ctstate, readStates),
-      ...wishFor("protocol", options.ctproto, (text) => readProtocol(text, names)),
-      ...wishFor("originalSource", options.ctorigsrc, readPrefix),
-      ...wishFor("originalDestination", options.ctorigdst, readPrefix),
-      ...wishFor("replySource", options.ctreplsrc, readPrefix),
-      ...wishFor("replyDestination", options.ctrepldst, readPrefix),
-      ...wishFor("originalSourcePort", options.ctorigsrcport, ports),
-      ...wishFor("originalDestinationPort", options.ctorigdstport, ports),
-      ...wishFor("status", options.ctstatus, (text) => readBits(text, STATUSES, "Bad ctstatus")),
-      ...(options.ctdir === undefined ? {} : { direction: readDirection(options.ctdir.values[0]) }),
-    };
-  },
-};
-
-const readStates = (text: string): number => readBits(text, STATES, "Bad ctstate");
-
-function readDirection(text: string): "ORIGINAL" | "REPLY" {
-  const word = text.toUpperCase();
-  if (word !== "ORIGINAL" && word !== "REPLY")
-    throw new UsageError(`conntrack: Bad value for "--ctdir" option: "${text}"`);
-  return word;
-}
-
-const STATE: Reader<Match> = {
-  options: { state: { not: true } },
-  required: ["state"],
-  read: ({ state }) => {
-    const { SNAT: _, DNAT: __, ...states } = STATES;
-    return { kind: "state", states: wish(readBits(state.values[0], states, "Bad state"), state.not) };
-  },
-};
-
-const marked = (kind: "mark" | "connmark"): Reader<Match> => ({
-  options: { mark: { not: true } },
-  required: ["mark"],
-  read: ({ mark }) => ({ kind, ...readMark(mark.values[0], "--mark"), ...notOf(mark) }),
-});
-
-function notOf({ not }: Given): { not?: true } {
-  return not === true ? { not } : {};
-}
 
 const MAC: Reader<Match> = {
   options: { "mac-source": { not: true } },

@@ -4,9 +4,10 @@
  */
 import { type RuleSet, TABLE_NAMES, type TableName } from "../rule_set.ts";
 import { apply } from "./apply.ts";
+import { checkChainName, isBuiltIn, readTable } from "./command_options.ts";
 import { RuleEditor, type RulesChange } from "./edit.ts";
 import { RulesError, UsageError } from "./errors.ts";
-import { checkChainName, isBuiltIn, readCommand, readTable } from "./read_command.ts";
+import { readCommand } from "./read_command.ts";
 import { splitWords } from "./words.ts";
 import type { PacketCount } from "./write_rule.ts";
 
