@@ -83,12 +83,18 @@ export async function* askEach<T>(socket: string, path: string, method = "GET"):
   if (!response.complete) throw new TapirError("the router broke off in the middle of its answer", ExitCode.NO_ROUTER);
 }
 
-/** What the router tells, a line each, for as long as it runs; throws when it ends. */
-export async function* askEvents<T>(socket: string, path: string): AsyncGenerator<T> {
+/** An answer that goes on for as long as it may, as it comes; and what its head says. */
+export async function askStream(socket: string, path: string): Promise<IncomingMessage> {
   const response = await send(socket, "GET", path);
   if (response.statusCode !== 200) throw refusal(await answerOf<ErrorAnswer>(socket, response), response);
   // Nothing may happen for a long time.
   response.socket.setTimeout(0);
+  return response;
+}
+
+/** What the router tells, a line each, for as long as it runs; throws when it ends. */
+export async function* askEvents<T>(socket: string, path: string): AsyncGenerator<T> {
+  const response = await askStream(socket, path);
   try {
     for await (const line of createInterface({ input: response })) yield JSON.parse(line) as T;
   } catch (error) {

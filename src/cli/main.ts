@@ -8,6 +8,7 @@ import { ExitCode, TapirError } from "../control/errors.ts";
 import { LOG_FORMATS, LOG_LEVELS, type LogFormat, type LogLevel } from "../control/log_options.ts";
 import { ownVersion } from "../io/package_root.ts";
 import { addAssert } from "./assert.ts";
+import { addCapture } from "./capture.ts";
 import { addChange } from "./change.ts";
 import { ask, socketPath } from "./client.ts";
 import { addCompletion } from "./completion/completion.ts";
@@ -222,6 +223,7 @@ Exit codes: 0 done, 1 failed, 2 wrong usage, 3 invalid configuration, 4 no route
   addReplay(program);
   addAssert(program);
   addExplain(program);
+  addCapture(program);
   addCompletion(program);
   program.hook("preAction", (_, command) => takeSocket(program, command));
   for (const command of program.commands) command.exitOverride().configureOutput(program.configureOutput());

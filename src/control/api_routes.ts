@@ -2,6 +2,7 @@
 import { Type } from "typebox";
 import type { ApiRoute } from "./api_route.ts";
 import { ATTACH_ROUTES } from "./attach_api.ts";
+import { CAPTURE_ROUTES } from "./capture_api.ts";
 import { CHANGE_ROUTES } from "./change_api.ts";
 import { EXPLAIN_ROUTES } from "./explain_api.ts";
 import { FLOW_ROUTES } from "./flow_api.ts";
@@ -22,6 +23,7 @@ export const ROUTES: readonly ApiRoute[] = [
   ...IPTABLES_ROUTES,
   ...METRICS_ROUTES,
   ...EXPLAIN_ROUTES,
+  ...CAPTURE_ROUTES,
   {
     method: "GET",
     path: "/v1/openapi.json",

@@ -23,6 +23,7 @@ import type { RulesChange } from "../filter/iptables/edit.ts";
 import type { RuleSet, TableName } from "../filter/rule_set.ts";
 import { native } from "../io/native.ts";
 import { formatAddress } from "../packet/ipv4_address.ts";
+import { CaptureHub } from "./captures.ts";
 import { Changes } from "./changes.ts";
 import {
   type Configuration,
@@ -67,6 +68,7 @@ export class RunningRouter {
   readonly services: Services;
   /** The dataplane's counters, as it writes them. */
   readonly counters: Counters;
+  readonly captures: CaptureHub;
   private readonly devices = new Map<number, OpenDevice>();
   /** Why ports of the plan are out of service: they have no device in `devices`. */
   private readonly failed = new Map<number, string>();
@@ -134,6 +136,10 @@ export class RunningRouter {
     this.flowEvents = new FlowEventHub((request, descriptors) => this.dataplane.request(request, descriptors));
     this.changes = new Changes(this);
     this.services = new Services(this);
+    this.captures = new CaptureHub(
+      (request, descriptors) => this.dataplane.request(request, descriptors),
+      () => this.resolved,
+    );
   }
 
   get dataplanePid(): number | undefined {
@@ -415,6 +421,7 @@ export class RunningRouter {
     // A dataplane that has died has nothing more to tell.
     await this.services.stop().catch(() => {});
     this.flowEvents.close();
+    await this.captures.close();
     await this.dataplane.stop();
     for (const device of this.devices.values()) closeDevice(device);
     this.devices.clear();

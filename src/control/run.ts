@@ -39,7 +39,9 @@ export async function run(file: string, socket: string | undefined, logging: Log
     await place.listen(server);
     log.info(`ready: ${router.resolved.plan.ports.length} ports, socket ${place.path}`);
     notifyReady();
-    await ended.finally(() => {
+    const { captures } = router;
+    await ended.finally(async () => {
+      await captures.close();
       server.close();
       server.closeAllConnections();
     });

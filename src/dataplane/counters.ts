@@ -22,7 +22,7 @@ export const COUNTER_NAMES = [
   "resetsSent",
   /** Frames of the router's own that found no slot, route or neighbour. */
   "ownFramesDropped",
-  /** Bytes copied between slots: segmentation, fragmentation and quotes only, never a frame that passes. */
+  /** Bytes copied: segmentation, fragmentation, quotes and captures only, never a frame that passes. */
   "bytesCopied",
   "datagramsReassembled",
   /** Datagrams given up because a fragment did not come in time. */
@@ -40,6 +40,9 @@ export const COUNTER_NAMES = [
   "ruleLogsLimited",
   /** Flows that a change of rules has ended. */
   "flowsForbidden",
+  /** Copies of frames in the rings of captures, and those that found no room there. */
+  "framesCaptured",
+  "capturesLost",
 ] as const;
 
 export type CounterName = (typeof COUNTER_NAMES)[number];

@@ -11,6 +11,7 @@ import { Protocol } from "../packet/ipv4.ts";
 import { Stop } from "../packet/stop_reasons.ts";
 import { stopOf } from "./admit.ts";
 import { passOutput } from "./ask.ts";
+import type { Captures } from "./capture.ts";
 import { Counter } from "./counters.ts";
 import { sendFragments } from "./fragmentation.ts";
 import type { Interface } from "./interfaces.ts";
@@ -44,6 +45,7 @@ const { UNICAST } = RouteKind;
 
 /** Ends the walk of a frame with the reason why it stopped. */
 export function dispose(router: Router, frame: Frame, stop: number): void {
+  if (router.captures !== undefined) captureEnd(router.captures, router, frame, stop);
   if (stop === ROUTED) {
     count(router, frame, stop);
     sendRouted(router, frame);
@@ -66,6 +68,11 @@ export function dispose(router: Router, frame: Frame, stop: number): void {
     }
     router.arena.release(frame.slot);
   }
+}
+
+/** A group frame of a network is flooded, whatever the router made of its own copy. */
+function captureEnd(captures: Captures, router: Router, frame: Frame, stop: number): void {
+  captures.end(router, frame, frame.flood !== 0 && stop !== ROUTED && stop !== SWITCHED ? FLOODED : stop);
 }
 
 /** Stops are those of received frames; a frame of the router's own counts only when it is lost. */

@@ -60,6 +60,7 @@ export class Loop {
     else if (count > 0) runBurst(router, count);
     this.housekeeping.run();
     router.flush();
+    router.captures?.commit();
     return count;
   }
 
@@ -88,6 +89,7 @@ export class Loop {
     timer.note("housekeeping");
     router.flush();
     timer.note("transmit");
+    router.captures?.commit();
     if (timer.hasEnded) this.timer = undefined;
     return count;
   }

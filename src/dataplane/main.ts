@@ -12,6 +12,7 @@ import { type Engine, type EngineMemory, EngineState, native, PortCounter, PortK
 import type { FrameIo } from "../io/port.ts";
 import { Arena, SLOT_BYTES } from "../packet/arena.ts";
 import { Alarms } from "./alarms.ts";
+import { Captures } from "./capture.ts";
 import { removeMatching } from "./end_flows.ts";
 import { explain } from "./explain/explain.ts";
 import { setLinkState } from "./link_state.ts";
@@ -54,6 +55,7 @@ class Dataplane {
   private router: Router | undefined;
   private loop: Loop | undefined;
   private alarms: Alarms | undefined;
+  private readonly captures = new Captures(SLOT_COUNT);
   private running = true;
 
   constructor() {
@@ -176,6 +178,15 @@ class Dataplane {
         return undefined;
       case "time-stages":
         this.loop?.timeStages(request.everyBursts, request.forMs);
+        return undefined;
+      case "start-capture":
+        this.captures.start(request.plan, () => native().mapMemory(descriptors[0]));
+        closeSync(descriptors[0]);
+        router.captures = this.captures;
+        return undefined;
+      case "stop-capture":
+        this.captures.stop(request.capture);
+        if (this.captures.isEmpty) router.captures = undefined;
         return undefined;
       case "unwatch-flows":
         router.flows.events = undefined;

@@ -8,6 +8,7 @@ import type { FlowFilter } from "../conntrack/filter.ts";
 import type { ChainCounters } from "../filter/compiled_rules.ts";
 import type { RuleSet, TableName } from "../filter/rule_set.ts";
 import type { PolicyRule } from "../routing/policy.ts";
+import type { CapturePlan } from "./capture.ts";
 import type { DecidingRule } from "./explain/steps.ts";
 import type { ImpairmentPlan, LimitsPlan, NeighbourPlan, PortPlan, RouteChange, RouterPlan } from "./plan.ts";
 
@@ -43,6 +44,9 @@ export type Request =
   | { id: number; type: "time-stages"; everyBursts: number; forMs: number }
   /** What would happen to a frame (base64) that comes in by a port; the result is an `Explanation`. Changes nothing. */
   | { id: number; type: "explain"; port: number; frame: string; fitsNumbers: boolean }
+  /** Descriptor: the memory of the capture's ring. Frames are recorded until the next message, or the end. */
+  | { id: number; type: "start-capture"; plan: CapturePlan }
+  | { id: number; type: "stop-capture"; capture: number }
   /** Ends the loop; the process exits with 0 after its reply. */
   | { id: number; type: "stop" };
 

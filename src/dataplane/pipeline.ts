@@ -52,6 +52,7 @@ export function runBurst(router: Router, count: number): void {
 
 export function arriveAll(router: Router, count: number): void {
   const { receivedSlot, receivedPort } = router.io;
+  router.captures?.ingress(router, count);
   for (let i = 0; i < count; i++) {
     const frame = router.frames[receivedSlot[i]];
     begin(router, frame, receivedPort[i]);
@@ -61,6 +62,7 @@ export function arriveAll(router: Router, count: number): void {
 
 export function departAll(router: Router, count: number): void {
   const { receivedSlot } = router.io;
+  router.captures?.prerouting(router, stops, count);
   for (let i = 0; i < count; i++) {
     const frame = router.frames[receivedSlot[i]];
     dispose(router, frame, stops[i] === STOP_CONTINUE ? depart(router, frame) : stops[i]);
@@ -76,6 +78,7 @@ export function finishBurst(router: Router): void {
 /** The same, told to somebody who asks what happens (`explain/recorder.ts`). */
 function runRecordedBurst(router: Router, recorder: Recorder, count: number): void {
   const { receivedSlot, receivedPort } = router.io;
+  router.captures?.ingress(router, count);
   for (let i = 0; i < count; i++) {
     const frame = router.frames[receivedSlot[i]];
     begin(router, frame, receivedPort[i]);
@@ -84,6 +87,7 @@ function runRecordedBurst(router: Router, recorder: Recorder, count: number): vo
     recorder.arrived(frame, stops[i]);
   }
   lookUp(router, count);
+  router.captures?.prerouting(router, stops, count);
   for (let i = 0; i < count; i++) {
     const frame = router.frames[receivedSlot[i]];
     recorder.resume(i, frame, stops[i]);
@@ -150,6 +154,7 @@ function routeWhole(router: Router, frame: Frame): number {
   if (stop !== STOP_CONTINUE) return stop;
   findFlow(router, frame);
   if (router.recorder !== undefined) router.recorder.found(frame);
+  router.captures?.preroutingOne(router, frame);
   return depart(router, frame);
 }
 

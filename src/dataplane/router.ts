@@ -24,6 +24,7 @@ import type { Frame } from "../packet/frame.ts";
 import { STOP_REASONS } from "../packet/stop_reasons.ts";
 import { Neighbours } from "../routing/neighbours.ts";
 import { RouteEpochs } from "../routing/route_epochs.ts";
+import type { Captures } from "./capture.ts";
 import { Counter, Counters } from "./counters.ts";
 import { endBridgedWithoutFilter, endFlows, endFlowsOf, endRepublished } from "./end_flows.ts";
 import type { Recorder } from "./explain/recorder.ts";
@@ -129,6 +130,8 @@ export class Router {
   /** Frames that the router itself made in this burst, to be sent by the loop. */
   readonly outbox = new Int32Array(BURST_LIMIT * 8);
   outboxCount = 0;
+  /** There while somebody captures. */
+  captures: Captures | undefined = undefined;
 
   constructor(options: RouterOptions) {
     const { arena, limits, plan } = options;
@@ -296,6 +299,7 @@ export class Router {
     if (count === 0) return;
     const merged = this.hasRuns && this.merging.segments ? this.merger.merge(count, this.merging.datagrams) : 0;
     this.hasRuns = false;
+    this.captures?.egress(this, count);
     this.io.transmit(count);
     if (merged > 0) {
       this.merger.clear(count);

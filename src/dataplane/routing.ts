@@ -62,8 +62,10 @@ export function noteLink(router: Router, index: number): void {
 }
 
 /** Drops the frames that wait for a neighbour. */
-export function dropParked({ arena, counters, neighbours }: Router, neighbour: number): void {
+export function dropParked(router: Router, neighbour: number): void {
+  const { arena, captures, counters, neighbours } = router;
   for (let slot = neighbours.takeParked(neighbour); slot >= 0; slot = neighbours.takeParked(neighbour)) {
+    captures?.end(router, router.frames[slot], Stop.NEIGHBOUR_UNREACHABLE);
     counters.stops[Stop.NEIGHBOUR_UNREACHABLE]++;
     arena.release(slot);
   }

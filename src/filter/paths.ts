@@ -47,6 +47,11 @@ export class Paths {
     return this.add(hash, trace, count);
   }
 
+  /** The rule that a path ends at: the one that decided; -1 where it is not known. */
+  last(path: number): number {
+    return this.rules[path]?.at(-1) ?? -1;
+  }
+
   /** Counts a packet on a path. */
   count(path: number, bytes: number): void {
     this.counters[path * 2]++;

@@ -226,7 +226,7 @@ function timeOf(ticks: bigint, { unitsOfSecond, offsetSeconds }: Interface) {
 }
 
 /** What a block's options say, up to the first that does not fit. */
-function* optionsOf(
+export function* optionsOf(
   body: DataView,
   from: number,
   isLittleEndian: boolean,
@@ -244,7 +244,7 @@ function* optionsOf(
 const decoder = new TextDecoder();
 
 /** UTF-8; texts may end with a zero. */
-function textOf(value: DataView): string {
+export function textOf(value: DataView): string {
   return decoder.decode(new Uint8Array(value.buffer, value.byteOffset, value.byteLength)).replace(/\0+$/, "");
 }
 

@@ -30,8 +30,7 @@ const SYNONYMS: Readonly<Record<string, string>> = { "&&": "and", "||": "or", "!
 
 export function tokenize(text: string): Token[] {
   if (text.length > LONGEST_EXPRESSION) {
-    const shown = `${text.slice(0, 40)}…`;
-    throw new ExpressionError(`the expression is longer than ${LONGEST_EXPRESSION} characters`, shown, 0);
+    throw new ExpressionError(`longer than ${LONGEST_EXPRESSION} characters`, text, LONGEST_EXPRESSION);
   }
   const tokens: Token[] = [];
   let at = skipBlank(text, 0);

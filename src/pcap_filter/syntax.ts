@@ -60,6 +60,18 @@ export const LOAD_PROTOCOLS = [
 ] as const;
 export type LoadProtocol = (typeof LOAD_PROTOCOLS)[number];
 
+/** Characters of the expression that are shown on each side of the place. */
+const SHOWN_CHARACTERS = 24;
+
+/** The place in the expression, behind a caret. */
+function pointAt(text: string, position: number): string {
+  const before = text.slice(Math.max(0, position - SHOWN_CHARACTERS), position);
+  const behind = text.slice(position, position + SHOWN_CHARACTERS);
+  const start = position > SHOWN_CHARACTERS ? "…" : "";
+  const end = position + SHOWN_CHARACTERS < text.length ? "…" : "";
+  return `${start}${before}^${behind}${end}`.replaceAll(/\s/g, " ");
+}
+
 /** An expression that cannot be understood: what is wrong, and from which character on (from 0). */
 export class ExpressionError extends Error {
   readonly reason: string;
@@ -67,7 +79,7 @@ export class ExpressionError extends Error {
   readonly position: number;
 
   constructor(reason: string, text: string, position: number) {
-    super(`${reason}\n  ${text.replaceAll(/\s/g, " ")}\n  ${" ".repeat(position)}^`);
+    super(`${reason} (character ${position + 1}: ${pointAt(text, position)})`);
     this.reason = reason;
     this.text = text;
     this.position = position;

@@ -58,7 +58,16 @@ describe("an expression that is wrong", () => {
   ])("%s", (text, position, reason) => {
     const error = errorOf(text);
     expect({ reason: error.reason, position: error.position }).toEqual({ reason, position });
-    expect(error.message).toBe(`${reason}\n  ${text}\n  ${" ".repeat(position)}^`);
+    expect(error.message.split("\n")).toHaveLength(1);
+  });
+
+  it("is shown with a caret at the place, in one line", () => {
+    expect(errorOf("host 1.2.3.4 and port 70000").message).toBe(
+      "a port is 0 to 65535 (character 23: host 1.2.3.4 and port ^70000)",
+    );
+    expect(errorOf(`tcp${" ".repeat(30)}and\nport 70000 or host 1.2.3.4 or icmp`).message).toBe(
+      `a port is 0 to 65535 (character 43: …${" ".repeat(15)}and port ^70000 or host 1.2.3.4 …)`,
+    );
   });
 
   it("is at most 4096 characters long", () => {
