@@ -66,7 +66,7 @@ describe("an expression that is wrong", () => {
       "a port is 0 to 65535 (character 23: host 1.2.3.4 and port ^70000)",
     );
     expect(errorOf(`tcp${" ".repeat(30)}and\nport 70000 or host 1.2.3.4 or icmp`).message).toBe(
-      `a port is 0 to 65535 (character 43: …${" ".repeat(15)}and port ^70000 or host 1.2.3.4 …)`,
+      `a port is 0 to 65535 (character 43: …${" ".repeat(15)}and port ^70000 or host 1.2.3.4 or…)`,
     );
   });
 
