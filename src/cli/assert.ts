@@ -58,7 +58,7 @@ function format(kind: Format, file: string, results: readonly Result[]): string 
   }
 }
 
-function formatText(file: string, results: readonly Result[]): string {
+export function formatText(file: string, results: readonly Result[]): string {
   const lines = results.map(({ name, line, column, passed, found, expected }) =>
     passed ? `ok    ${name}: ${found}` : `FAIL  ${file}:${line}:${column}: ${name}: expected ${expected}; ${found}`,
   );

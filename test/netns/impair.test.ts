@@ -37,7 +37,7 @@ describe.skipIf(!canRun)("tapir impair", () => {
     expect(ping(c1, Address.SERVER)).toBe(true);
 
     // A network stands for each of its ports; a port may be taken out again.
-    tapir.mustTapir("impair", "lab", "--corrupt", "100%");
+    tapir.mustTapir("impair", "lab", "--loss", "100%");
     expect(tapir.mustTapir("impair", "c1", "--clear")).toBe("c1: nothing is impaired\n");
     expect(ping(c1, Address.SERVER)).toBe(true);
     expect(lost(c2, Address.SERVER)).toBe(true);

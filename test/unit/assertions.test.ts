@@ -2,7 +2,9 @@
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
+import { formatText } from "../../src/cli/assert.ts";
 import { formatJunit, formatTap } from "../../src/cli/assert_formats.ts";
+import { parseConfiguration } from "../../src/control/configuration/configuration.ts";
 import { type Result, runExperiments } from "../../src/control/experiments/assert.ts";
 import { loadExperiments } from "../../src/control/experiments/assertion_file.ts";
 import { assertionsSchemaText } from "../../src/control/experiments/schema_assertions.ts";
@@ -43,6 +45,31 @@ describe("the examples", () => {
     expect(results.filter(({ passed }) => !passed).map(({ name, found }) => `${name}: ${found}`)).toEqual([
       "c1 -> 198.51.100.7 icmp: denied: forward-drop (dropped by the forward chain)",
     ]);
+  });
+});
+
+describe("docs/experiments.md", () => {
+  const documentation = readFileSync(join(packageRoot(), "docs/experiments.md"), "utf8");
+
+  it("shows what the examples' assertions find", () => {
+    const results = [...runExperiments(loadExperiments(join(EXAMPLES, "policy.yaml"), undefined))];
+    expect(documentation).toContain(
+      `$ tapir assert examples/policy.yaml\n${formatText("examples/policy.yaml", results)}\n`,
+    );
+  });
+
+  it("has valid examples", () => {
+    const [router, ...files] = [...documentation.matchAll(/```yaml\n(.*?)```/gs)].map(([, text]) => text);
+    expect(parseConfiguration(router, "experiments.md").errors).toBeUndefined();
+    expect(files.length).toBe(2);
+    for (const text of files) {
+      const results = [
+        ...runExperiments(
+          loadExperiments(temporaryFolder({ "a.yaml": text }, "a.yaml"), join(EXAMPLES, "router.yaml")),
+        ),
+      ];
+      expect(results.filter(({ passed }) => !passed)).toEqual([]);
+    }
   });
 });
 
