@@ -8,7 +8,7 @@
  *
  * Words behind the addresses: of TCP `syn`, `ack`, `fin`, `rst`, `psh`, `urg` (also joined: `syn-ack`), `seq N`, `ackno N`,
  * `win N`; of ICMP `echo-request`, `echo-reply` or `type N` and `code N`, `id N`, `seq N`; of all `length N` (bytes of
- * payload), `ttl N`, `tos N`, `ipid N` and `fragments` (may be fragmented).
+ * payload, also `len N`), `ttl N`, `tos N`, `ipid N` and `fragments` (may be fragmented).
  */
 import { PACKET_DEFAULTS, type PacketFields } from "../packet/compose.ts";
 import { Protocol } from "../packet/ipv4.ts";
@@ -40,6 +40,7 @@ interface NumberWord {
 
 const NUMBERS: Record<string, readonly NumberWord[]> = {
   length: [{ field: "payloadBytes", largest: 65_000 }],
+  len: [{ field: "payloadBytes", largest: 65_000 }],
   ttl: [{ field: "ttl", largest: 255 }],
   tos: [{ field: "tos", largest: 255 }],
   ipid: [{ field: "id", largest: 65_535 }],
@@ -57,6 +58,7 @@ const NUMBERS: Record<string, readonly NumberWord[]> = {
 /** Words that stand alone, and what they set; `of` as above. */
 const WORDS: Record<string, { set: Partial<PacketFields>; of?: number }> = {
   "echo-request": { set: { icmpType: 8, icmpCode: 0 }, of: Protocol.ICMP },
+  echo: { set: { icmpType: 8, icmpCode: 0 }, of: Protocol.ICMP },
   "echo-reply": { set: { icmpType: 0, icmpCode: 0 }, of: Protocol.ICMP },
   fragments: { set: { fragment: 0 } },
 };

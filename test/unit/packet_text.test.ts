@@ -20,6 +20,7 @@ describe("a packet's text", () => {
     ["udp 10.55.66.2:1 > 203.0.113.2:53 fragments ipid 7", { fragment: 0, id: 7 }],
     ["icmp 10.55.66.2 > 203.0.113.2", { protocol: 1, source: "10.55.66.2", destination: "203.0.113.2" }],
     ["icmp 10.55.66.2 > 203.0.113.2 type 13 code 0 id 9 seq 2", { protocol: 1, totalLength: 28 }],
+    ["icmp 10.55.66.2 > 203.0.113.2 echo len 30", { protocol: 1, totalLength: 58 }],
     ["47 10.55.66.2 > 203.0.113.2 length 20", { protocol: 47, totalLength: 40 }],
   ])("becomes a frame with right checksums: %s", (text, expected) => {
     expect(made(text)).toMatchObject({ ...expected, bad: [], sourceMac: "02:00:00:00:00:02" });

@@ -36,8 +36,12 @@ export function* runExperiments({ resolved, assertions, scenarios }: Experiments
   }
 }
 
-function checkAssertion(resolved: ResolvedPlan, { text, line, column, question, expected }: Assertion): Result {
-  const reached = reach(resolved, question);
+function checkAssertion(resolved: ResolvedPlan, assertion: Assertion): Result {
+  return judge(assertion, reach(resolved, assertion.question));
+}
+
+/** What was found, beside what was expected. */
+export function judge({ text, line, column, expected }: Assertion, reached: Reached): Result {
   const passed = isAsExpected(reached, expected);
   const verdict = reached.isAllowed ? "allowed" : "denied";
   return {

@@ -48,10 +48,10 @@ export interface Experiments {
 const hasShape = shapeCheck<AssertionFile>(AssertionsSchema);
 
 /**
- * Reads an assertion file and the configuration that it is about: `configuration`, or the one that the file names.
+ * Reads an assertion file about a configuration: `configuration` (a file's path, or a plan), or the one that it names.
  * @throws `TapirError` with all that is wrong, one a line.
  */
-export function loadExperiments(file: string, configuration: string | undefined): Experiments {
+export function loadExperiments(file: string, configuration: string | ResolvedPlan | undefined): Experiments {
   let reader: ExperimentsReader | undefined;
   const loaded = loadChecked<AssertionFile>(file, (value) => {
     const found: Finding[] = [];
@@ -69,13 +69,13 @@ export function loadExperiments(file: string, configuration: string | undefined)
 
 class ExperimentsReader {
   private readonly file: string;
-  private readonly wanted: string | undefined;
+  private readonly wanted: string | ResolvedPlan | undefined;
   private readonly report: Report;
   private resolved: ResolvedPlan | undefined;
   private readonly assertions: (Omit<Assertion, "line" | "column"> & { path: Path })[] = [];
   private readonly scenarios: (Omit<Scenario, "line" | "column"> & { path: Path })[] = [];
 
-  constructor(file: string, wanted: string | undefined, report: Report) {
+  constructor(file: string, wanted: string | ResolvedPlan | undefined, report: Report) {
     this.file = file;
     this.wanted = wanted;
     this.report = report;
@@ -90,8 +90,8 @@ class ExperimentsReader {
       this.report([], "the file asserts nothing: it needs assertions or scenarios");
       return;
     }
-    const path = this.wanted ?? this.besides(value.configuration as string);
-    this.resolved = resolvePlan(readConfiguration(path));
+    const wanted = this.wanted ?? this.besides(value.configuration as string);
+    this.resolved = typeof wanted === "string" ? resolvePlan(readConfiguration(wanted)) : wanted;
     const hosts = new VirtualHosts(this.resolved);
     for (const [index, each] of (value.assertions ?? []).entries()) {
       const [[text, expected]] = Object.entries(each);

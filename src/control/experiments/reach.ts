@@ -67,8 +67,13 @@ function withoutImpairments(resolved: ResolvedPlan): ResolvedPlan {
 
 /** The packet as its source sends it: to the host itself in its own network, else to the router. */
 function firstPacket(virtual: VirtualRouter, question: Question): Uint8Array {
-  const { port, source, destination, protocol, destinationPort } = question;
-  const fields: PacketFields = {
+  const { hostMac, nextHopMac } = virtual.addressing(question.port, question.source, question.destination);
+  return composeFrame(questionFields(question), hostMac, nextHopMac);
+}
+
+/** What the first packet of a question's conversation says. */
+export function questionFields({ source, destination, protocol, destinationPort }: Question): PacketFields {
+  return {
     ...PACKET_DEFAULTS,
     protocol,
     source,
@@ -78,8 +83,6 @@ function firstPacket(virtual: VirtualRouter, question: Question): Uint8Array {
     flags: TcpFlag.SYN,
     payloadBytes: protocol === Protocol.TCP ? 0 : 8,
   };
-  const { hostMac, nextHopMac } = virtual.addressing(port, source, destination);
-  return composeFrame(fields, hostMac, nextHopMac);
 }
 
 function sendAndWait(virtual: VirtualRouter, port: string, frame: Uint8Array): Happening {
@@ -130,17 +133,22 @@ function taken({ destination, protocol, destinationPort }: Question): Reached {
   return { isAllowed: true, isRejected: false, via: [], to, text: "the router itself takes it" };
 }
 
-function stopped({ source }: Question, { came, stops }: Happening): Reached {
+function stopped(question: Question, { came, stops }: Happening): Reached {
   const reason = dropOf(stops);
-  const told = came.map(({ bytes }) => decodeFrame(bytes)).find((packet) => packet?.destination === source);
-  const isReset = told?.protocol === Protocol.TCP && (told.flags & TcpFlag.RST) !== 0;
-  const isRejected = told !== undefined && (isReset || (told.protocol === Protocol.ICMP && isError(told.icmpType)));
+  const isRejected = came.some(({ bytes }) => isRefusal(decodeFrame(bytes), question));
   const why = reason === undefined ? "nobody answers for its destination" : describeReason(reason);
   const text = `${why}${isRejected ? ", and its sender is told" : ""}`;
   return { isAllowed: false, isRejected, via: [], ...(reason === undefined ? {} : { reason }), text };
 }
 
-function describeReason(name: string): string {
+/** Whether a packet tells the sender that its packet was refused. */
+export function isRefusal(packet: Decoded | undefined, { source }: Question): boolean {
+  if (packet?.destination !== source) return false;
+  if (packet.protocol === Protocol.TCP) return (packet.flags & TcpFlag.RST) !== 0;
+  return packet.protocol === Protocol.ICMP && isError(packet.icmpType);
+}
+
+export function describeReason(name: string): string {
   return `${name} (${STOP_REASONS.find((reason) => reason.name === name)?.text ?? ""})`;
 }
 
