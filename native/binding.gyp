@@ -1,4 +1,5 @@
 {
+  "variables": { "sanitize%": "false" },
   "targets": [
     {
       "target_name": "tapir",
@@ -22,7 +23,13 @@
         "src/ring.c"
       ],
       "defines": ["_GNU_SOURCE", "NAPI_VERSION=8"],
-      "cflags": ["-std=c11", "-O2", "-Wall", "-Wextra", "-Werror", "-fno-strict-aliasing"]
+      "cflags": ["-std=c11", "-O2", "-Wall", "-Wextra", "-Werror", "-fno-strict-aliasing"],
+      "conditions": [
+        ["sanitize=='true'", {
+          "cflags": ["-O1", "-g", "-fno-omit-frame-pointer", "-fsanitize=address,undefined", "-fno-sanitize-recover=undefined"],
+          "ldflags": ["-fsanitize=address,undefined"]
+        }]
+      ]
     }
   ]
 }

@@ -196,8 +196,10 @@ export interface Native {
 
 let loaded: Native | undefined;
 
-/** The addon, loaded on first use. */
+/** The addon, loaded on first use; `TAPIR_ADDON` names another build of it (that of the sanitizers). */
 export function native(): Native {
-  loaded ??= createRequire(import.meta.url)(join(packageRoot(), "native/build/Release/tapir.node")) as Native;
+  loaded ??= createRequire(import.meta.url)(
+    process.env.TAPIR_ADDON ?? join(packageRoot(), "native/build/Release/tapir.node"),
+  ) as Native;
   return loaded;
 }
