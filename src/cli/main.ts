@@ -22,6 +22,7 @@ import { addIptables } from "./iptables.ts";
 import { addReplay } from "./replay.ts";
 import { SHOWN, type Shown, show } from "./show.ts";
 import { type CommonOptions, talking } from "./talking.ts";
+import { addTop } from "./top/top_command.ts";
 
 interface RunOptions {
   file: string;
@@ -224,6 +225,7 @@ Exit codes: 0 done, 1 failed, 2 wrong usage, 3 invalid configuration, 4 no route
   addAssert(program);
   addExplain(program);
   addCapture(program);
+  addTop(program);
   addCompletion(program);
   program.hook("preAction", (_, command) => takeSocket(program, command));
   for (const command of program.commands) command.exitOverride().configureOutput(program.configureOutput());

@@ -12,6 +12,7 @@ import { METRICS_ROUTES } from "./metrics/metrics_api.ts";
 import { NAMES_ROUTES } from "./names_api.ts";
 import { openApiDocument } from "./openapi.ts";
 import { TABLE_ROUTES } from "./table_api.ts";
+import { TOP_ROUTES } from "./top/top_api.ts";
 
 export const ROUTES: readonly ApiRoute[] = [
   ...TABLE_ROUTES,
@@ -24,6 +25,7 @@ export const ROUTES: readonly ApiRoute[] = [
   ...METRICS_ROUTES,
   ...EXPLAIN_ROUTES,
   ...CAPTURE_ROUTES,
+  ...TOP_ROUTES,
   {
     method: "GET",
     path: "/v1/openapi.json",

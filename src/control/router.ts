@@ -360,6 +360,11 @@ export class RunningRouter {
     return this.dataplane.request({ type: "show", table });
   }
 
+  /** Has the dataplane time the stages of one burst in `everyBursts`, for so long. */
+  async timeStages(everyBursts: number, forMs: number): Promise<void> {
+    await this.dataplane.request({ type: "time-stages", everyBursts, forMs });
+  }
+
   log(level: "info" | "warn" | "error", message: string): void {
     this.events.log(level, message);
   }
