@@ -82,6 +82,7 @@ const PACKAGES: Record<string, string> = {
   setpriv: "util-linux",
   unshare: "util-linux",
   zsh: "zsh",
+  groff: "groff-base",
   curl: "curl",
   nfcapd: "nfdump",
   nfdump: "nfdump",

@@ -34,69 +34,90 @@ export async function countFlows(header: Int32Array, words: Int32Array): Promise
   return census.result();
 }
 
+/** TCP's states are counted by their numbers, those of other protocols behind them. */
+const OTHER_STATES = ["unreplied", "replied", "assured"] as const;
+const FIRST_OTHER_STATE = 16;
+const STATES = FIRST_OTHER_STATE + OTHER_STATES.length;
+const PROTOCOLS = 256;
+
 class Census {
-  private readonly counts = new Map<string, number>();
-  private readonly source = new Map<string, number>();
-  private readonly destination = new Map<string, number>();
-  /** A bitmap of ports for each protocol and external address. */
-  private readonly ports = new Map<string, Int32Array>();
+  /** By protocol and state. */
+  private readonly counts = new Uint32Array(PROTOCOLS * STATES);
+  private readonly source = new Uint32Array(PROTOCOLS);
+  private readonly destination = new Uint32Array(PROTOCOLS);
+  /** Bitmaps of ports, by external address, for each protocol. */
+  private readonly ports = new Map(WITH_PORTS.map((protocol) => [protocol, new Map<number, Int32Array>()]));
 
   add(words: Int32Array, base: number): void {
     const status = words[base + FlowWord.STATUS];
     if ((status & FlowFlag.CONFIRMED) === 0) return;
     const protocol = status & 0xff;
-    const name = NAMES[protocol] ?? "other";
-    raise(this.counts, `${name} ${stateOf(status, protocol)}`);
-    if ((status & FlowFlag.DESTINATION_NAT) !== 0) raise(this.destination, name);
+    this.counts[protocol * STATES + stateOf(status, protocol)]++;
+    if ((status & FlowFlag.DESTINATION_NAT) !== 0) this.destination[protocol]++;
     if ((status & FlowFlag.SOURCE_NAT) === 0) return;
-    raise(this.source, name);
-    if (WITH_PORTS.includes(protocol)) this.notePort(words, base, protocol);
+    this.source[protocol]++;
+    this.notePort(words, base, protocol);
   }
 
   /** The reply goes to the port that translation has taken; an ICMP identifier stands in the high half. */
   private notePort(words: Int32Array, base: number, protocol: number): void {
+    const bitmaps = this.ports.get(protocol);
+    if (bitmaps === undefined) return;
     const ports = words[base + FlowWord.REPLY_PORTS];
     const port = protocol === Protocol.ICMP ? ports >>> 16 : ports & 0xffff;
-    const key = `${protocol} ${words[base + FlowWord.REPLY_DESTINATION]}`;
-    let bitmap = this.ports.get(key);
+    const address = words[base + FlowWord.REPLY_DESTINATION];
+    let bitmap = bitmaps.get(address);
     if (bitmap === undefined) {
-      if (this.ports.size >= MOST_ADDRESSES * WITH_PORTS.length) return;
+      if (bitmaps.size >= MOST_ADDRESSES) return;
       bitmap = new Int32Array(BITMAP_WORDS);
-      this.ports.set(key, bitmap);
+      bitmaps.set(address, bitmap);
     }
     bitmap[port >> 5] |= 1 << (port & 31);
   }
 
   result(): FlowCensus {
-    const translated = (kind: "source" | "destination") =>
-      [...this[kind]].map(([protocol, count]) => ({ kind, protocol, count }));
     return {
-      flows: [...this.counts].map(([key, count]) => {
-        const [protocol, state] = key.split(" ");
-        return { protocol, state, count };
-      }),
-      translated: [...translated("source"), ...translated("destination")],
-      portsInUse: WITH_PORTS.map((protocol) => ({ protocol: NAMES[protocol], count: this.portsOf(protocol) })),
+      flows: byName(this.counts),
+      translated: [...translated("source", this.source), ...translated("destination", this.destination)],
+      portsInUse: [...this.ports].map(([protocol, bitmaps]) => ({ protocol: NAMES[protocol], count: bitsIn(bitmaps) })),
     };
   }
+}
 
-  private portsOf(protocol: number): number {
-    let count = 0;
-    for (const [key, bitmap] of this.ports) {
-      if (key.startsWith(`${protocol} `)) for (const word of bitmap) count += bitsOf(word);
-    }
-    return count;
+function byName(counts: Uint32Array): FlowCensus["flows"] {
+  const flows = new Map<string, FlowCensus["flows"][number]>();
+  for (const [index, count] of counts.entries()) {
+    if (count === 0) continue;
+    const protocol = NAMES[Math.floor(index / STATES)] ?? "other";
+    const number = index % STATES;
+    const state = OTHER_STATES[number - FIRST_OTHER_STATE] ?? tcpStateName(number).toLowerCase();
+    const before = flows.get(`${protocol} ${state}`)?.count ?? 0;
+    flows.set(`${protocol} ${state}`, { protocol, state, count: before + count });
   }
+  return [...flows.values()];
 }
 
-function stateOf(status: number, protocol: number): string {
-  if (protocol === Protocol.TCP) return tcpStateName((status >>> 8) & 0xff).toLowerCase();
-  if ((status & FlowFlag.ASSURED) !== 0) return "assured";
-  return (status & FlowFlag.SEEN_REPLY) !== 0 ? "replied" : "unreplied";
+function translated(kind: "source" | "destination", counts: Uint32Array): FlowCensus["translated"] {
+  const named = Object.entries(NAMES).map(([protocol, name]) => ({
+    kind,
+    protocol: name,
+    count: counts[Number(protocol)],
+  }));
+  const all = counts.reduce((sum, count) => sum + count, 0);
+  const other = all - named.reduce((sum, { count }) => sum + count, 0);
+  return [...named, { kind, protocol: "other", count: other }].filter(({ count }) => count > 0);
 }
 
-function raise(counts: Map<string, number>, key: string): void {
-  counts.set(key, (counts.get(key) ?? 0) + 1);
+function stateOf(status: number, protocol: number): number {
+  if (protocol === Protocol.TCP) return (status >>> 8) & 0xf;
+  if ((status & FlowFlag.ASSURED) !== 0) return FIRST_OTHER_STATE + 2;
+  return FIRST_OTHER_STATE + ((status & FlowFlag.SEEN_REPLY) !== 0 ? 1 : 0);
+}
+
+function bitsIn(bitmaps: ReadonlyMap<number, Int32Array>): number {
+  let count = 0;
+  for (const bitmap of bitmaps.values()) for (const word of bitmap) count += bitsOf(word);
+  return count;
 }
 
 function bitsOf(word: number): number {
