@@ -20,6 +20,7 @@ const EXIT_CODES: readonly [code: string, meaning: string][] = [
   ["3", "Invalid configuration."],
   ["4", "No router answers."],
   ["5", "Missing privilege or kernel feature; the message names it and the cure."],
+  ["6", "An assertion does not hold (tapir assert)."],
 ];
 
 /** The whole page. */
