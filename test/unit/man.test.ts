@@ -25,7 +25,10 @@ describe("the manual page", () => {
 
   it.skipIf(!canTypeset)("is typeset without a warning", () => {
     const input = manPage(createProgram());
-    const { status, stdout, stderr } = spawnSync("groff", ["-man", "-ww", "-Tutf8", "-P-cbu"], { encoding: "utf8", input });
+    const { status, stdout, stderr } = spawnSync("groff", ["-man", "-ww", "-Tutf8", "-P-cbu"], {
+      encoding: "utf8",
+      input,
+    });
     expect([status, stderr]).toEqual([0, ""]);
     for (const title of ["NAME", "SYNOPSIS", "COMMANDS", "EXIT STATUS", "ENVIRONMENT", "FILES"]) {
       expect(stdout).toContain(title);
