@@ -174,9 +174,9 @@ export class RuleReader {
     const several = [this.sources, this.destinations].some((each) => each?.not === true && each.is.length > 1);
     if (several) throw new UsageError("! not allowed with multiple source or destination IP addresses");
     const rules = each(this.sources).flatMap((source) =>
-      each(this.destinations).map((destination) => ({ ...structuredClone(rule), ...addresses(source, destination) })),
+      each(this.destinations).map((destination) => ({ ...rule, ...addresses(source, destination) })),
     );
-    return { rules, whole: { ...structuredClone(rule), ...addresses(this.sources, this.destinations) } };
+    return { rules, whole: { ...rule, ...addresses(this.sources, this.destinations) } };
   }
 }
 
