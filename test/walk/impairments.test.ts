@@ -2,7 +2,7 @@
 import { describe, expect, it } from "vitest";
 import type { ImpairmentPlan } from "../../src/dataplane/plan.ts";
 import { ethernet, udp } from "../support/frames.ts";
-import { C1_MAC, C2_MAC, defaultPlan, type Out, Port, TestRouter } from "../support/router.ts";
+import { C1_MAC, C2_MAC, defaultPlan, GATEWAY_MAC, type Out, Port, TestRouter } from "../support/router.ts";
 
 const NOTHING: ImpairmentPlan = {
   delay: 0,
@@ -63,6 +63,12 @@ function departures(
     for (const out of router.turn()) found.push({ at, number: numberOf(out), port: out.port });
   }
   return found;
+}
+
+/** How many bits two frames of one length differ in. */
+function flippedBits(bytes: Uint8Array, other: Uint8Array): number {
+  const bits = bytes.map((byte, index) => byte ^ other[index]);
+  return bits.reduce((sum, byte) => sum + byte.toString(2).replaceAll("0", "").length, 0);
 }
 
 const counted = (router: TestRouter) => router.router.impairments.rows()[0];
@@ -188,6 +194,23 @@ describe("an impaired port", () => {
     expect(pattern(7, 0.5)).not.toEqual(passed);
   });
 
+  it("joins no frame that was held to another: its flow may be over", () => {
+    const router = routerWith({ port: Port.WAN, out: { delay: 10 * MS } });
+    const datagram = (id: number) =>
+      udp({ source: "10.55.66.2", destination: "203.0.113.2", id }, 4000, 53, new Uint8Array(8));
+    router.io.inject(Port.C1, ethernet(GATEWAY_MAC, C1_MAC, 0x0800, datagram(1)));
+    router.io.inject(Port.C1, ethernet(GATEWAY_MAC, C1_MAC, 0x0800, datagram(2)));
+    expect(router.turn()).toEqual([]);
+    // In the burst in which they leave there is a run that may be merged.
+    router.now += 10;
+    router.io.inject(Port.C1, ethernet(GATEWAY_MAC, C1_MAC, 0x0800, datagram(3)));
+    router.io.inject(Port.C1, ethernet(GATEWAY_MAC, C1_MAC, 0x0800, datagram(4)));
+    expect(router.turn().map(({ id, totalLength }) => [id, totalLength])).toEqual([
+      [1, 36],
+      [2, 36],
+    ]);
+  });
+
   it("sends frames twice without copying them, and lets each copy meet its own fate", () => {
     const router = routerWith({ out: { duplicate: 1 } });
     sendAll(router, 3);
@@ -217,11 +240,7 @@ describe("an impaired port", () => {
     router.router.addPort(plan.ports[3]);
     const frame = numbered(1, 200, "ff:ff:ff:ff:ff:ff");
     const out = router.send(Port.C2, frame);
-    const flipped = (bytes: Uint8Array): number => {
-      const bits = bytes.map((byte, index) => byte ^ frame[index]);
-      return bits.reduce((sum, byte) => sum + byte.toString(2).replaceAll("0", "").length, 0);
-    };
-    expect(new Map(out.map(({ port, bytes }) => [port, flipped(bytes)]))).toEqual(
+    expect(new Map(out.map(({ port, bytes }) => [port, flippedBits(bytes, frame)]))).toEqual(
       new Map([
         [Port.C1, 1],
         [3, 0],
@@ -231,21 +250,20 @@ describe("an impaired port", () => {
   });
 
   it("completes a checksum before it corrupts what that covers, so that the receiver finds the fault", () => {
-    let found = 0;
-    for (let seed = 1; seed <= 50; seed++) {
+    const whole = udp({ source: "10.55.66.3", destination: "10.55.66.2" }, 7, 9, new Uint8Array(1400));
+    const complete = ethernet(C1_MAC, C2_MAC, 0x0800, whole);
+    // The sum of the pseudo-header alone, as a device with offload wants it.
+    const partial = complete.slice();
+    const sum = 0x0a37 + 0x4203 + 0x0a37 + 0x4202 + 17 + 1408;
+    new DataView(partial.buffer).setUint16(40, (sum & 0xffff) + (sum >>> 16));
+    for (let seed = 1; seed <= 20; seed++) {
       const router = routerWith({ out: { corrupt: 1, seed } });
-      const packet = udp({ source: "10.55.66.3", destination: "10.55.66.2" }, 7, 9, new Uint8Array(1400));
-      const view = new DataView(packet.buffer, packet.byteOffset);
-      // The sum of the pseudo-header alone, as a device with offload wants it.
-      const sum = 0x0a37 + 0x4203 + 0x0a37 + 0x4202 + 17 + 1408;
-      view.setUint16(26, (sum & 0xffff) + (sum >>> 16));
-      router.io.inject(Port.C2, ethernet(C1_MAC, C2_MAC, 0x0800, packet), Uint8Array.of(1, 0, 0, 0, 0, 0, 34, 0, 6, 0));
+      router.io.inject(Port.C2, partial, Uint8Array.of(1, 0, 0, 0, 0, 0, 34, 0, 6, 0));
       const [out] = router.turn();
       expect([...out.vnetHeader]).toEqual(new Array(10).fill(0));
-      if (out.bad.length > 0) found++;
+      // The frame with its right checksum, but for one bit.
+      expect(flippedBits(out.bytes, complete)).toBe(1);
     }
-    // Only in the Ethernet header does a bit go unnoticed.
-    expect(found).toBeGreaterThan(45);
   });
 
   it("turns a bit of the first byte of a super-frame's packet, which every receiver looks at", () => {
