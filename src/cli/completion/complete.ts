@@ -36,6 +36,7 @@ const SOURCES: Record<string, Source> = {
 const PARTICULAR: Record<string, Source | undefined> = {
   "attach --netns": "namespaces",
   "detach name": "ports",
+  "impair name": "interfaces",
   // Numbers, not devices.
   "conntrack --sport": undefined,
   "conntrack --dport": undefined,
