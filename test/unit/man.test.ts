@@ -12,6 +12,10 @@ const file = join(packageRoot(), "docs/man/tapir.8");
 const canTypeset = hasCommand("groff") || requireSystem(["groff"], "typesetting the manual page");
 
 describe("the manual page", () => {
+  it("is that of the commands (npm run man)", () => {
+    expect(readFileSync(file, "utf8")).toBe(manPage(createProgram()));
+  });
+
   it("has every command with its options, and is what the package installs", () => {
     const page = manPage(createProgram());
     for (const command of createProgram().commands.filter((each) => !each.name().startsWith("_"))) {
