@@ -44,6 +44,7 @@ import type { Cause } from "./history.ts";
 import { withRules } from "./iptables.ts";
 import { Routing } from "./routing/routing.ts";
 import { Services } from "./services.ts";
+import type { RawCounters } from "./uplinks/raw/raw_uplink.ts";
 import { type UplinkDevice, UplinkLinks } from "./uplinks/uplink_links.ts";
 
 /** How long the dataplane polls before it sleeps. */
@@ -413,6 +414,7 @@ export class RunningRouter {
         mtu: this.devices.get(port.index)?.mtu ?? device.mtu,
         state: why !== undefined ? `failed (${why})` : link === undefined ? "up" : `down (${link})`,
         ...counters,
+        ...withLost(counters, this.devices.get(port.index)?.raw?.counters),
       };
     });
   }
@@ -506,4 +508,11 @@ function openAll(plans: readonly DevicePlan[]): OpenDevice[] {
     opened.forEach(closeDevice);
     throw error;
   }
+}
+
+/** What a raw uplink loses in this process counts as its port's errors. */
+function withLost(counters: Partial<PortRow>, lost: RawCounters | undefined): Partial<PortRow> {
+  if (lost === undefined) return {};
+  const { txErrors = 0, rxErrors = 0 } = counters;
+  return { txErrors: txErrors + lost.sendErrors + lost.refused, rxErrors: rxErrors + lost.receiveFull };
 }

@@ -69,7 +69,6 @@ const PACKAGES: Record<string, string> = {
   iptables: "iptables",
   "iptables-legacy": "iptables",
   nft: "nftables",
-  dnsmasq: "dnsmasq-base",
   conntrack: "conntrack",
   tcpdump: "tcpdump",
   ethtool: "ethtool",

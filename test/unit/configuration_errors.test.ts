@@ -281,6 +281,10 @@ describe("the shape", () => {
     ],
     ["{ kind: raw, address: 203.0.113.1/24 }", 'missing key "device"'],
     [
+      "{ kind: packet, device: up0, address: dhcp }",
+      'address: a DHCP client is not supported yet: give the address, like "203.0.113.1/24"',
+    ],
+    [
       "{ kind: raw, device: up0, address: 203.0.113.1/24, ports: 50000-40000 }",
       'ports: "50000-40000" ends before it begins; did you mean "40000-50000"?',
     ],

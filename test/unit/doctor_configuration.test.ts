@@ -30,6 +30,7 @@ const GOOD: ConfigurationFacts = {
   neededBytes: 1 << 29,
   availableBytes: 2 ** 32,
   openFiles: 1024,
+  raw: { raws: [], localPorts: { first: 32_768, last: 60_999 }, reservedPorts: [], leftTables: [] },
   isRunning: false,
 };
 

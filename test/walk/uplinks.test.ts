@@ -1,6 +1,7 @@
 /** Several uplinks, several addresses on one, and links that go down and come back. */
 import { describe, expect, it } from "vitest";
 import { setLinkState } from "../../src/dataplane/link_state.ts";
+import { setNeighbour } from "../../src/dataplane/routing.ts";
 import { echoRequest, tcp, udp, word } from "../support/frames.ts";
 import { defaultPlan, Port, SERVER_MAC, TestRouter } from "../support/router.ts";
 import type { ShortPlan } from "../support/rules.ts";
@@ -92,6 +93,17 @@ describe("two uplinks", () => {
     expect(router.arena.heldSlots()).toBe(0);
     const ping = echoRequest({ source: "10.55.66.2", destination: "198.51.100.1" }, 1, 1);
     expect(router.fromC1(ping)).toMatchObject([{ port: Port.C1, source: "198.51.100.1" }]);
+  });
+
+  it("keep permanent neighbours over a link that was down", () => {
+    const router = new TestRouter();
+    router.introduce();
+    setNeighbour(router.router, { interface: WAN, address: word("203.0.113.9"), mac: PEER2_MAC });
+    setLinkState(router.router, WAN, false);
+    setLinkState(router.router, WAN, true);
+    const packet = udp({ source: "10.55.66.2", destination: "203.0.113.9" }, 4000, 53);
+    expect(router.fromC1(packet)).toMatchObject([{ port: Port.WAN, destinationMac: PEER2_MAC, sourcePort: 4000 }]);
+    expect(router.fromC1(outward(4000))).toMatchObject([{ arp: { operation: 1, target: "203.0.113.2" } }]);
   });
 
   it("stay down when another plan comes, and are up again when they are made anew", () => {

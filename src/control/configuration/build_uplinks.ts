@@ -121,6 +121,10 @@ export class UplinkBuilder {
   /** An address of the router's own with its subnet. */
   private readOwn(text: string, longest: number, path: Path): Prefix | undefined {
     const { builder } = this;
+    if (text === "dhcp") {
+      builder.report(path, 'a DHCP client is not supported yet: give the address, like "203.0.113.1/24"');
+      return undefined;
+    }
     const own = readInterfaceAddress(text, path, builder.report);
     if (own === undefined || !builder.hasRoom(own, longest, path)) return undefined;
     return isHostOf(own, own.address, "address", path, builder.report) ? own : undefined;

@@ -3,6 +3,7 @@ import type { Prefix } from "../../packet/ipv4_address.ts";
 import { contains, formatAddress } from "../../packet/ipv4_address.ts";
 import { counted, type Finding, missing, ok, problem, warning } from "./finding.ts";
 import { OWN_DESCRIPTORS } from "./machine.ts";
+import { checkRaw, type RawMachine } from "./raw_checks.ts";
 
 /** A container's TAP, or one that an uplink makes. */
 export interface TapFacts {
@@ -21,6 +22,8 @@ export interface UplinkFacts {
   name: string;
   device: string;
   isThere: boolean;
+  /** It has been set down; a router that starts sets it up. */
+  isDown?: boolean;
   /** An address of the kernel's on it. */
   address?: string;
   /** It is a kernel bridge, or a port of one. */
@@ -58,6 +61,8 @@ export interface ConfigurationFacts {
   availableBytes: number;
   /** Hard limit of open files. */
   openFiles: number;
+  /** What uplinks that share the host's address meet. */
+  raw: RawMachine;
   /** A router with this socket runs: devices of its names are its own. */
   isRunning: boolean;
 }
@@ -67,6 +72,7 @@ export function checkConfigurationFacts(facts: ConfigurationFacts): Finding[] {
     ...facts.taps.flatMap((tap) => checkTap(tap, facts.isRunning)),
     ...summarize(facts),
     ...facts.uplinks.flatMap((uplink) => checkUplink(uplink, facts.isRunning)),
+    ...checkRaw(facts.raw),
     ...checkOverlaps(facts),
     ...checkForwarding(facts),
     ...checkBridges(facts),
@@ -115,6 +121,9 @@ export function checkUplink(uplink: UplinkFacts, isRunning: boolean): Finding[] 
   if (uplink.address !== undefined) {
     const found = `${device} carries the kernel's address ${uplink.address}, and both would answer`;
     findings.push(problem(check, found, `take it off with \`ip address flush dev ${device}\``));
+  }
+  if (isRunning && uplink.isDown === true) {
+    findings.push(problem(check, `${device} is down, and its routes with it`, `ip link set ${device} up`));
   }
   if (uplink.wantedMtu > uplink.mtu) {
     const found = `its MTU is to be ${uplink.wantedMtu}, that of ${device} is ${uplink.mtu}`;

@@ -9,6 +9,7 @@ import { readPrefixOrAddress } from "../configuration/addresses.ts";
 import type { DevicePlan, ResolvedPlan } from "../configuration/configuration.ts";
 import type { ConfigurationFacts, KernelRoute, NetworkFacts, TapFacts, UplinkFacts } from "./configuration_checks.ts";
 import { limitOf, outputOf } from "./machine_facts.ts";
+import { gatherRaw } from "./raw_facts.ts";
 
 /** Bytes of the frames' arena and of two Node.js processes at rest. */
 const BASE_BYTES = 512 << 20;
@@ -18,6 +19,7 @@ export function gatherConfiguration(resolved: ResolvedPlan, isRunning: boolean):
   return {
     taps: devices.filter(({ kind }) => kind === "tap").map(tapFacts),
     uplinks: devices.filter(({ kind }) => kind === "packet").map(uplinkFacts),
+    raw: gatherRaw(devices),
     networks: plan.interfaces.filter(({ kind }) => kind === "network").map(networkFacts),
     routes: kernelRoutes(),
     kernelForwards: setting("net/ipv4/ip_forward") === "1",
@@ -61,6 +63,7 @@ function tapFacts({ name, ifname, netns }: DevicePlan): TapFacts {
 
 interface KernelDevice {
   mtu: number;
+  flags?: string[];
   master?: string;
   linkinfo?: { info_kind?: string; info_slave_kind?: string };
   addr_info?: { family: string; local: string }[];
@@ -78,6 +81,7 @@ function uplinkFacts({ name, ifname, mtu }: DevicePlan): UplinkFacts {
   return {
     ...facts,
     isThere: true,
+    isDown: device.flags?.includes("UP") === false,
     isBridged: device.linkinfo?.info_kind === "bridge" || device.linkinfo?.info_slave_kind === "bridge",
     mtu: device.mtu,
     ...(held === undefined ? {} : { address: held.local }),

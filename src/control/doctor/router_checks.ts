@@ -65,6 +65,9 @@ export function checkPorts({ ports, observedSeconds }: Pick<Health, "ports" | "o
 
 function checkPort({ name, state, txFull, txErrors, rxErrors }: PortHealth, seconds: number): Finding[] {
   const check = `port ${name}`;
+  if (state.startsWith("down")) {
+    return [problem(check, state, "bring its link back: the router follows by itself")];
+  }
   if (state !== "up") {
     const cure = `bring its device or namespace back and reload with SIGHUP, or \`tapir detach ${name}\``;
     return [problem(check, state, cure)];

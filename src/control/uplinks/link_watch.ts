@@ -80,12 +80,15 @@ export class LinkWatch {
   private readonly links = new Map<string, Links>();
   private readonly changed: LinkChange;
   private readonly failed: (why: string) => void;
+  private readonly polled: () => void;
   private own: { fd: number; stopWatching: () => void } | undefined;
   private timer: NodeJS.Timeout | undefined;
 
-  constructor(changed: LinkChange, failed: (why: string) => void) {
+  /** `polled`: namespaces other than the router's own have been asked again. */
+  constructor(changed: LinkChange, failed: (why: string) => void, polled: () => void) {
     this.changed = changed;
     this.failed = failed;
+    this.polled = polled;
   }
 
   /** Watches exactly these namespaces from now on; what is there already is told at once. */
@@ -101,7 +104,7 @@ export class LinkWatch {
     }
     const isPolling = [...names].some((name) => name !== OWN);
     if (!isPolling) clearInterval(this.timer);
-    this.timer = isPolling ? (this.timer ?? setInterval(() => this.pollAll(), POLL_MS)) : undefined;
+    this.timer = isPolling ? (this.timer ?? setInterval(() => this.pollAgain(), POLL_MS)) : undefined;
   }
 
   /** Takes in what has happened up to now. */
@@ -169,6 +172,11 @@ export class LinkWatch {
     for (const each of news) links?.take(each);
     if (isEnd) links?.endDump();
     return true;
+  }
+
+  private pollAgain(): void {
+    this.pollAll();
+    this.polled();
   }
 
   private pollAll(): void {

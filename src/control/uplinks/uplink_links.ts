@@ -38,6 +38,7 @@ export class UplinkLinks {
     this.watch = new LinkWatch(
       (netns, ifname) => this.heard(netns, ifname),
       (why) => host.log("warn", why),
+      () => this.retryTaps(),
     );
   }
 
@@ -72,6 +73,15 @@ export class UplinkLinks {
 
   close(): void {
     this.watch.close();
+  }
+
+  /** A namespace that is being made may have refused a TAP: there may be no further news of it. */
+  private retryTaps(): void {
+    for (const { plan, open } of this.host.uplinks()) {
+      const link = this.watch.get(plan.netns, plan.ifname);
+      const isElsewhere = plan.kind === "tap" && plan.netns !== undefined;
+      if (isElsewhere && open === undefined && link !== undefined && mayOpen(plan, link)) this.host.retry(plan);
+    }
   }
 
   private heard(netns: string | undefined, ifname: string): void {
