@@ -1,6 +1,7 @@
 /** Captures in memory: what each hook point shows of a frame, what is said of it, and what happens when a ring is full. */
 import { describe, expect, it } from "vitest";
 import type { HookName } from "../../src/dataplane/capture_ring.ts";
+import { rehearse } from "../../src/dataplane/explain/rehearse.ts";
 import { Capturing, headline } from "../support/capturing.ts";
 import { echoRequest, ethernet, tcp, udp, word } from "../support/frames.ts";
 import { C1_MAC, C2_MAC, defaultPlan, GATEWAY_MAC, Port, TestRouter, UPLINK_MAC } from "../support/router.ts";
@@ -260,6 +261,17 @@ describe("a capture", () => {
     const second = c.start({ hooks: ["ingress"] });
     r.fromC1(udp(out, 4000, 53));
     expect(c.seen(second).map(({ hook }) => hook)).toEqual(["ingress"]);
+  });
+
+  it("does not see what is only rehearsed", () => {
+    const { r, capturing: c } = capturing();
+    const reader = c.start();
+    const frame = ethernet(GATEWAY_MAC, C1_MAC, 0x0800, udp(out, 4000, 53));
+    expect(rehearse(r.router, Port.C1, frame).performed).toHaveLength(1);
+    r.turn();
+    expect(c.seen(reader)).toEqual([]);
+    r.fromC1(udp(out, 4000, 53));
+    expect(c.seen(reader)).toHaveLength(4);
   });
 
   it("changes nothing of what is forwarded", () => {

@@ -70,6 +70,8 @@ export function rehearse(router: Router, port: number, frame: Uint8Array, vnetHe
   journalRouter(router, journal, port);
   try {
     router.stage = stage;
+    // What does not happen is not captured.
+    router.captures = undefined;
     router.recorder = new Recorder(router, {
       wants: () => true,
       done: (walk, reference) => {
@@ -88,7 +90,7 @@ export function rehearse(router: Router, port: number, frame: Uint8Array, vnetHe
 
 function journalRouter(router: Router, journal: Journal, port: number): void {
   journal.numbers(router);
-  journal.fields(router, "hasRuns", "recorder", "stage");
+  journal.fields(router, "hasRuns", "recorder", "stage", "captures");
   journal.copy(router.counters.stops);
   journal.copy(router.counters.values);
   router.arena.rehearse(journal);
