@@ -190,7 +190,12 @@ function median(values: number[]): number {
   return sorted[sorted.length >> 1];
 }
 
-export function benchmarkPipeline(flows: number, packets = 4_000_000): PipelineResult {
+/** `prepare` may change the router before anything is measured. */
+export function benchmarkPipeline(
+  flows: number,
+  packets = 4_000_000,
+  prepare: (router: Router) => void = () => {},
+): PipelineResult {
   const arena = new Arena(native().allocateMemory(SLOTS * SLOT_BYTES), SLOTS);
   const source = new Source(arena, buildFrames(flows));
   const capacity = Math.max(2048, flows + (flows >> 3));
@@ -213,6 +218,7 @@ export function benchmarkPipeline(flows: number, packets = 4_000_000): PipelineR
   router.addPort({ index: 1, name: "wan", interface: 1 });
   const server = router.neighbours.obtain(1, SERVER, 1);
   router.neighbours.confirm(server, 0x0200, 0x99, 1);
+  prepare(router);
   const loop = new Loop(router, () => 1);
   const turn = (): void => {
     loop.turn(0);

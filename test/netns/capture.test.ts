@@ -115,7 +115,17 @@ describe.skipIf(!canRun)("tapir capture", () => {
     const w = await world();
     await w.closeForward();
     const running = await capture(w, "--at", "drop", "-c", "1", "udp port 53");
+    const json = await capture(w, "--at", "drop", "-c", "1", "-j", "udp port 53");
     datagram(w.c1, 53);
+    expect(await json.ended).toBe(0);
+    expect(JSON.parse(json.stdout())).toMatchObject({
+      interface: "c1:drop",
+      length: 43,
+      verdict: "dropped",
+      reason: "forward-drop",
+      rule: "FORWARD:policy",
+      packet: expect.stringContaining("10.55.66.2.4000 > 203.0.113.2.53: UDP, length 1"),
+    });
     expect(await running.ended).toBe(0);
     const drop = "verdict=dropped reason=forward-drop rule=FORWARD:policy";
     expect(running.stdout()).toMatch(
