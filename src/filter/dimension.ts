@@ -14,6 +14,9 @@ export interface Interval {
 /** Words of bit vectors that a chain may need in all: 256 MiB. */
 const LARGEST_WORDS = 1 << 26;
 
+/** Words that are reserved at once, where as many may be needed: 32 MiB. */
+const FIRST_WORDS = 1 << 23;
+
 export class Dimension {
   /** Lowest value of each segment, ascending; the first is the lowest of all. */
   private readonly starts: Int32Array;
@@ -60,25 +63,37 @@ export function compileDimension(wishes: readonly (readonly Interval[] | undefin
   const bounds = collectBounds(wishes);
   const covers = new Int32Array(wishes.length);
   const current = new Int32Array(words);
+  // Exclusive or over the rules of the set: equal sets have equal names, and a change costs one step.
+  let name = 0;
   for (const [rule, intervals] of wishes.entries()) if (intervals === undefined) current[rule >> 5] |= 1 << (rule & 31);
 
   const starts: number[] = [];
   const sets: number[] = [];
-  const stored = new SetStore(words);
+  const stored = new SetStore(words, bounds.length + 1);
   let next = 0;
   for (let at = -0x80000000; ; at = bounds[next].at) {
     for (; next < bounds.length && bounds[next].at === at; next++) {
       const { rule, change } = bounds[next];
-      covers[rule] += change;
-      if (covers[rule] > 0) current[rule >> 5] |= 1 << (rule & 31);
-      else current[rule >> 5] &= ~(1 << (rule & 31));
+      const before = covers[rule];
+      covers[rule] = before + change;
+      if (before > 0 === covers[rule] > 0) continue;
+      current[rule >> 5] ^= 1 << (rule & 31);
+      name ^= nameOf(rule);
     }
     starts.push(at);
-    sets.push(stored.numberOf(current));
+    sets.push(stored.numberOf(current, name));
     if (next === bounds.length) break;
   }
   const bits = stored.all();
   return new Dimension(Int32Array.from(starts), Int32Array.from(sets), bits, summarise(bits, words, summaryWords));
+}
+
+/** A word for each rule, such that few sets of them come out alike (MurmurHash3's finaliser). */
+function nameOf(rule: number): number {
+  let name = Math.imul(rule + 1, 0x9e3779b9);
+  name = Math.imul(name ^ (name >>> 16), 0x85ebca6b);
+  name = Math.imul(name ^ (name >>> 13), 0xc2b2ae35);
+  return name ^ (name >>> 16);
 }
 
 function collectBounds(wishes: readonly (readonly Interval[] | undefined)[]): Bound[] {
@@ -97,26 +112,26 @@ class SetStore {
   private readonly words: number;
   private bits: Int32Array;
   private count = 0;
-  private readonly byHash = new Map<number, number[]>();
+  private readonly byName = new Map<number, number[]>();
 
-  constructor(words: number) {
+  /** `most`: how many sets there may be. Memory that is not written costs nothing: there is no need to be exact. */
+  constructor(words: number, most: number) {
     this.words = words;
-    this.bits = new Int32Array(words * 16);
+    this.bits = new Int32Array(Math.min(words * most, FIRST_WORDS));
   }
 
-  numberOf(set: Int32Array): number {
-    let hash = 0;
-    for (let i = 0; i < set.length; i++) hash = Math.imul(hash ^ set[i], 0x01000193) ^ (hash >>> 15);
-    const alike = this.byHash.get(hash) ?? [];
+  /** The number of a set; sets of different names differ. */
+  numberOf(set: Int32Array, name: number): number {
+    const alike = this.byName.get(name) ?? [];
     const known = alike.find((number) => this.equals(number, set));
     if (known !== undefined) return known;
-    this.byHash.set(hash, [...alike, this.count]);
+    this.byName.set(name, [...alike, this.count]);
     this.append(set);
     return this.count++;
   }
 
   all(): Int32Array {
-    return this.bits.slice(0, this.count * this.words);
+    return this.bits.subarray(0, this.count * this.words);
   }
 
   private equals(number: number, set: Int32Array): boolean {
