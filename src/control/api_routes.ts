@@ -4,6 +4,7 @@ import type { ApiRoute } from "./api_route.ts";
 import { ATTACH_ROUTES } from "./attach_api.ts";
 import { CAPTURE_ROUTES } from "./capture_api.ts";
 import { CHANGE_ROUTES } from "./change_api.ts";
+import { EVENT_ROUTES } from "./events_api.ts";
 import { EXPLAIN_ROUTES } from "./explain_api.ts";
 import { FLOW_ROUTES } from "./flow_api.ts";
 import { IMPAIR_ROUTES } from "./impair_api.ts";
@@ -21,6 +22,7 @@ export const ROUTES: readonly ApiRoute[] = [
   ...NAMES_ROUTES,
   ...IMPAIR_ROUTES,
   ...CHANGE_ROUTES,
+  ...EVENT_ROUTES,
   ...IPTABLES_ROUTES,
   ...METRICS_ROUTES,
   ...EXPLAIN_ROUTES,

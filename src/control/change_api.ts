@@ -30,7 +30,7 @@ const ConfigurationAnswer = Type.Object(
   { description: "As in schema/tapir.schema.json.", additionalProperties: true },
 );
 
-const HistoryEntrySchema = Type.Object({
+export const HistoryEntrySchema = Type.Object({
   number: Type.Integer({ minimum: 1 }),
   time: Type.String({ description: "ISO 8601." }),
   cause: Type.Object({

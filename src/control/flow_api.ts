@@ -38,8 +38,13 @@ export function parseKinds(text: string): number {
   }, 0);
 }
 
-function readQuery(request: IncomingMessage): { filter: FlowFilter; kinds: number; isQuiet: boolean } {
+/** What a query says of flows; `others` are keys of it that are about something else. */
+export function readFlowQuery(
+  request: IncomingMessage,
+  others: readonly string[] = [],
+): { filter: FlowFilter; kinds: number; isQuiet: boolean } {
   const { searchParams } = new URL(request.url ?? "/", "http://tapir");
+  for (const name of others) searchParams.delete(name);
   const { kinds, quiet, ...words } = Object.fromEntries(searchParams);
   try {
     const isQuiet = quiet !== undefined;
@@ -51,7 +56,7 @@ function readQuery(request: IncomingMessage): { filter: FlowFilter; kinds: numbe
 }
 
 export function sendFlows(router: RunningRouter, request: IncomingMessage, response: ServerResponse): Promise<void> {
-  return sendArray(response, router.flows.flows(readQuery(request).filter));
+  return sendArray(response, router.flows.flows(readFlowQuery(request).filter));
 }
 
 export async function countFlows(router: RunningRouter): Promise<object> {
@@ -82,7 +87,7 @@ export async function removeFlows(
   request: IncomingMessage,
   response: ServerResponse,
 ): Promise<void> {
-  const { filter, isQuiet } = readQuery(request);
+  const { filter, isQuiet } = readFlowQuery(request);
   if (!isQuiet) return sendArray(response, router.removeFlows(filter));
   const removed = await router.removeFlowsQuietly(filter);
   response.writeHead(200, { "content-type": "application/json" });
@@ -120,7 +125,7 @@ export async function sendEvents(
   request: IncomingMessage,
   response: ServerResponse,
 ): Promise<void> {
-  const wish = readQuery(request);
+  const wish = readFlowQuery(request);
   let lost = 0;
   /** Whether more may be written; what was lost is said first. */
   const isReady = (): boolean => {
@@ -152,7 +157,7 @@ export async function sendEvents(
   }
 }
 
-const FILTER_QUERY: Record<string, TSchema> = Object.fromEntries(
+export const FILTER_QUERY: Record<string, TSchema> = Object.fromEntries(
   FILTER_NAMES.map((name) => [name, text(`As conntrack(8)'s --${name}.`)]),
 );
 const COUNT = Type.Object({ count: Type.Integer({ minimum: 0 }) });

@@ -38,6 +38,7 @@ import { compareDevices, type DeviceChange, isPlanned } from "./device_change.ts
 import { checkSystem, closeDevice, failureOf, noNamespaceOf, type OpenDevice, openDevice } from "./devices.ts";
 import { compareConfigurations, compareOpen, type Difference } from "./difference.ts";
 import { ExitCode, TapirError } from "./errors.ts";
+import type { LinkEvent } from "./events_api.ts";
 import { FlowEventHub } from "./flow_events.ts";
 import { FlowReader, viewRemoved } from "./flows.ts";
 import type { Cause } from "./history.ts";
@@ -65,6 +66,8 @@ export class RunningRouter {
   readonly flowEvents: FlowEventHub;
   /** The configurations that were in force, and the way back to them. */
   readonly changes: Changes;
+  /** Told of ports that come, fail and go. */
+  readonly portListeners = new Set<(event: LinkEvent) => void>();
   readonly routing: Routing;
   readonly services: Services;
   /** The dataplane's counters, as it writes them. */
@@ -348,7 +351,10 @@ export class RunningRouter {
       if (device !== undefined) closeDevice(device);
       const why = (error as Error).message;
       // One that has failed before has been logged.
-      if (!this.failed.has(plan.port)) this.events.log("error", `port ${plan.name} has failed (${why})`);
+      if (!this.failed.has(plan.port)) {
+        this.tellPort({ port: plan.name, state: "failed", why });
+        this.events.log("error", `port ${plan.name} has failed (${why})`);
+      }
       this.failed.set(plan.port, why);
     }
   }
@@ -442,6 +448,7 @@ export class RunningRouter {
     const port = resolved.plan.ports.find((each) => each.index === plan.port);
     if (port === undefined) throw new TapirError(`port ${plan.name} is not in the plan`);
     await this.dataplane.request({ type: "add-port", port, kind: plan.kind === "packet" ? "packet" : "tap" }, [fd]);
+    this.tellPort({ port: plan.name, state: "up" });
   }
 
   private async removePort(device: OpenDevice): Promise<void> {
@@ -450,6 +457,11 @@ export class RunningRouter {
     if (this.devices.get(device.plan.port) !== device) return;
     this.devices.delete(device.plan.port);
     closeDevice(device);
+    this.tellPort({ port: device.plan.name, state: "removed" });
+  }
+
+  private tellPort(event: LinkEvent): void {
+    for (const listener of this.portListeners) listener(event);
   }
 
   /** Asks the dataplane which way a packet would take. */
@@ -485,6 +497,7 @@ export class RunningRouter {
     const why = failureOf(device.plan, errno);
     this.devices.delete(port);
     this.failed.set(port, why);
+    this.tellPort({ port: device.plan.name, state: "failed", why });
     this.events.log("error", `port ${device.plan.name} has failed (${why}); the others go on`);
     this.dataplane
       .request({ type: "remove-port", port })

@@ -27,7 +27,7 @@ import { findFlow, track } from "./track.ts";
 import { translateFrame } from "./translation.ts";
 
 // Private to the file: V8 folds these, but not what is imported (docs/decisions/0002-constants.md).
-const { CONTINUE: STOP_CONTINUE, ETHERTYPE_UNKNOWN, PORT_UNUSABLE, ROUTED, VLAN_TAGGED } = Stop;
+const { CONTINUE: STOP_CONTINUE, CUSTOM_STAGE, ETHERTYPE_UNKNOWN, PORT_UNUSABLE, ROUTED, VLAN_TAGGED } = Stop;
 const { ARP, IPV4, VLAN } = EtherType;
 const { REPLY_PACKETS: SECOND_LINE } = FlowWord;
 const { TCP } = Protocol;
@@ -45,6 +45,7 @@ export function runBurst(router: Router, count: number): void {
     return;
   }
   arriveAll(router, count);
+  if (router.customStage !== undefined) runCustomStage(router, count);
   lookUp(router, count);
   departAll(router, count);
   finishBurst(router);
@@ -58,6 +59,18 @@ export function arriveAll(router: Router, count: number): void {
     begin(router, frame, receivedPort[i]);
     stops[i] = arrive(router, frame);
   }
+}
+
+/** Asks a stage that was added to the router about each packet that is to go through it. */
+function runCustomStage(router: Router, count: number): void {
+  const { receivedSlot } = router.io;
+  for (let i = 0; i < count; i++) {
+    if (stops[i] === STOP_CONTINUE) stops[i] = askCustomStage(router, router.frames[receivedSlot[i]]);
+  }
+}
+
+function askCustomStage({ customStage }: Router, frame: Frame): number {
+  return customStage === undefined || customStage(frame) ? STOP_CONTINUE : CUSTOM_STAGE;
 }
 
 export function departAll(router: Router, count: number): void {
@@ -151,6 +164,7 @@ function runReassembled(router: Router): void {
 function routeWhole(router: Router, frame: Frame): number {
   let stop = parseIpv4(router.memory, frame);
   if (stop === STOP_CONTINUE) stop = screen(router, frame);
+  if (stop === STOP_CONTINUE) stop = askCustomStage(router, frame);
   if (stop !== STOP_CONTINUE) return stop;
   findFlow(router, frame);
   if (router.recorder !== undefined) router.recorder.found(frame);

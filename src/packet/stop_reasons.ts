@@ -90,6 +90,7 @@ export const STOP_REASONS: readonly Reason[] = [
 
   dropped("impairment-loss", "lost on purpose by the port's impairment"),
   dropped("impairment-full", "too many frames wait in the port's impairment already"),
+  dropped("custom-stage", "refused by a stage that was added to the router"),
 ];
 
 const code = (name: string): number => {
@@ -158,4 +159,5 @@ export const Stop = {
   NEIGHBOUR_QUEUE_FULL: code("neighbour-queue-full"),
   IMPAIRMENT_LOSS: code("impairment-loss"),
   IMPAIRMENT_FULL: code("impairment-full"),
+  CUSTOM_STAGE: code("custom-stage"),
 } as const;

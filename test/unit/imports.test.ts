@@ -18,6 +18,8 @@ const ALLOWED: Record<string, string[]> = {
   io: ["packet"],
   dataplane: ["pcap_filter", "bridge", "routing", "filter", "nat", "conntrack", "io", "packet"],
   control: ["pcap_filter", "dataplane", "bridge", "routing", "filter", "nat", "conntrack", "io", "packet"],
+  client: ["control"],
+  library: ["client", "control", "dataplane", "conntrack", "io", "packet"],
   cli: ["control", "pcap_filter", "dataplane", "filter", "conntrack", "io", "packet"],
 };
 
