@@ -12,6 +12,7 @@ import { IPTABLES_ROUTES } from "./iptables_api.ts";
 import { METRICS_ROUTES } from "./metrics/metrics_api.ts";
 import { NAMES_ROUTES } from "./names_api.ts";
 import { openApiDocument } from "./openapi.ts";
+import { ROUTING_ROUTES } from "./routing_api.ts";
 import { TABLE_ROUTES } from "./table_api.ts";
 import { TOP_ROUTES } from "./top/top_api.ts";
 
@@ -21,6 +22,7 @@ export const ROUTES: readonly ApiRoute[] = [
   ...FLOW_ROUTES,
   ...NAMES_ROUTES,
   ...IMPAIR_ROUTES,
+  ...ROUTING_ROUTES,
   ...CHANGE_ROUTES,
   ...EVENT_ROUTES,
   ...IPTABLES_ROUTES,

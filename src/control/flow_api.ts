@@ -11,7 +11,7 @@ import type { IncomingMessage, ServerResponse } from "node:http";
 import { type TSchema, Type } from "typebox";
 import { ANY_EVENT, FlowEvent } from "../conntrack/events.ts";
 import { FILTER_NAMES, FilterError, type FlowFilter, parseFilter } from "../conntrack/filter.ts";
-import { type FlowView, viewEvent } from "../conntrack/format.ts";
+import { viewEvent } from "../conntrack/format.ts";
 import type { DropRow, StatsResult } from "../dataplane/messages.ts";
 import { type ApiRoute, text } from "./api_route.ts";
 import { CountersSchema, FlowEventSchema, FlowSchema, LostSchema } from "./api_schemas.ts";
@@ -95,11 +95,15 @@ export async function removeFlows(
 }
 
 /** An array, a flow at a time: a table of a million is never one string, and a slow reader is waited for. */
-async function sendArray(response: ServerResponse, flows: Iterable<FlowView> | AsyncIterable<FlowView>): Promise<void> {
+/** Writes an array, an element a line, as fast as it is read. */
+export async function sendArray(
+  response: ServerResponse,
+  elements: Iterable<object> | AsyncIterable<object>,
+): Promise<void> {
   response.writeHead(200, { "content-type": "application/json" });
   let separator = "[\n";
-  for await (const flow of flows) {
-    const goesOn = response.write(separator + JSON.stringify(flow));
+  for await (const element of elements) {
+    const goesOn = response.write(separator + JSON.stringify(element));
     separator = ",\n";
     if (!goesOn) await drained(response);
     if (response.destroyed) return;

@@ -435,6 +435,7 @@ export class RunningRouter {
     await this.services.stop().catch(() => {});
     this.flowEvents.close();
     await this.captures.close();
+    this.routing.close();
     await this.dataplane.stop();
     for (const device of this.devices.values()) closeDevice(device);
     this.devices.clear();

@@ -10,7 +10,7 @@ import { DEFAULT_SOCKET } from "../default_socket.ts";
 import { InterfaceBuilder } from "./build_interfaces.ts";
 import { buildConntrack, NatBuilder } from "./build_nat.ts";
 import { buildRoutes } from "./build_routes.ts";
-import { buildNeighbours, buildPolicy } from "./build_routing.ts";
+import { buildFollows, buildNeighbours, buildPolicy, type FollowPlan } from "./build_routing.ts";
 import { buildSets, withRuleText } from "./build_rule_text.ts";
 import { buildRules } from "./build_rules.ts";
 import { buildServices, type ServicesPlan } from "./build_services.ts";
@@ -28,8 +28,9 @@ export interface ResolvedPlan {
   /** One for each of `plan.ports`, in their order. */
   devices: DevicePlan[];
   limits: Required<LimitsPlan>;
-  /** Names of routing tables. */
+  /** Names of routing tables, and the kernels' tables that are followed. */
   tables: TableNames;
+  follows: FollowPlan[];
   /** Path of the API's socket. */
   socket: string;
   services: ServicesPlan;
@@ -67,6 +68,7 @@ export function buildPlan(
     devices: builder.devices.map((device) => withPublished(device, builder, nat)),
     limits: limitsOf(configuration),
     tables,
+    follows: buildFollows(configuration, tables, report),
     socket: configuration.control?.socket ?? DEFAULT_SOCKET,
     services: buildServices(configuration, report),
   };

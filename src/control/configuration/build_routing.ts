@@ -6,11 +6,23 @@ import { DEFAULT_POLICY, type PolicyRule, TableId } from "../../routing/policy.t
 import { readAddress, readPrefixOrAddress } from "./addresses.ts";
 import type { InterfaceBuilder } from "./build_interfaces.ts";
 import { ROUTE_KINDS, readInterface, readVia } from "./build_routes.ts";
+import { netnsPath } from "./devices.ts";
 import { type Path, quote, type Report } from "./errors.ts";
 import { findNamed, type Names } from "./names.ts";
 import type { Configuration } from "./schema.ts";
 import type { NeighbourConfiguration, PolicyRuleConfiguration } from "./schema_routing.ts";
 import type { TableNames } from "./table_names.ts";
+
+/** A kernel's routing table that is followed. */
+export interface FollowPlan {
+  /** Path of the namespace. */
+  netns: string;
+  /** What it is called in messages. */
+  name: string;
+  table: number;
+  /** The router's own table. */
+  into: number;
+}
 
 /** The configured rules, and those that are always there. */
 export function buildPolicy(
@@ -121,4 +133,22 @@ function buildNeighbour(
     report([...path, "address"], `${text} is the router's own address`);
   }
   return { interface: index, address, mac: lower };
+}
+
+export function buildFollows(configuration: Configuration, tables: TableNames, report: Report): FollowPlan[] {
+  const { follow } = configuration.routing ?? {};
+  if (follow === undefined) return [];
+  const list = Array.isArray(follow) ? follow : [follow];
+  return list.flatMap((each, index) => {
+    const path = ["routing", "follow", ...(Array.isArray(follow) ? [index] : [])];
+    const { netns, pid, table = "main", into = "main" } = each;
+    const place = netnsPath(each);
+    const target = tables.read(into, [...path, "into"], report);
+    if (place === undefined) report(path, 'what is followed needs "netns" or "pid"', "key");
+    if (netns !== undefined && pid !== undefined)
+      report([...path, "pid"], '"netns" and "pid" exclude each other', "key");
+    if (place === undefined || target === undefined) return [];
+    const number = typeof table === "number" ? table : table === "main" ? TableId.MAIN : TableId.DEFAULT;
+    return { netns: place, name: netns ?? `pid ${pid}`, table: number, into: target };
+  });
 }

@@ -1,6 +1,6 @@
 /** The part of the schema that is about routing: routes, policy rules, permanent neighbours, followed tables. */
 import { type Static, Type } from "typebox";
-import { address, CLOSED, integer, named, prefix } from "./schema_parts.ts";
+import { address, CLOSED, integer, named, netns, oneOrMore, pid, prefix } from "./schema_parts.ts";
 
 /** Linux keeps a table's number in 32 bits; 255 is its table `local`. */
 export const LARGEST_TABLE = 0xffffffff;
@@ -88,6 +88,24 @@ const PolicyRuleSchema = Type.Object(
   { ...CLOSED, title: "a map { priority, from, lookup }" },
 );
 
+const FollowSchema = Type.Object(
+  {
+    netns: Type.Optional(
+      netns({ description: "Network namespace where the routing daemon runs: a name in `/run/netns`." }),
+    ),
+    pid: Type.Optional(pid({ description: "Instead of `netns`: a process of the namespace." })),
+    table: Type.Optional(
+      Type.Union([Type.Integer({ minimum: 1, maximum: LARGEST_TABLE }), Type.Enum(["main", "default"])], {
+        default: "main",
+        title: "a table's number, main or default",
+        description: "The kernel's table there.",
+      }),
+    ),
+    into: Type.Optional(table({ default: "main", description: "The router's own table that its routes go into." })),
+  },
+  { ...CLOSED, title: "a map { netns, table }", description: "A kernel's routing table that is followed." },
+);
+
 export const RoutingSchema = Type.Object(
   {
     tables: Type.Optional(
@@ -101,6 +119,11 @@ export const RoutingSchema = Type.Object(
         maxItems: 1000,
         title: "a list of at most 1000 policy rules",
         description: "Policy routing: which table is asked for which packets.",
+      }),
+    ),
+    follow: Type.Optional(
+      oneOrMore(FollowSchema, "a map { netns, table }", {
+        description: "Routing tables of kernels, whose routes the router takes over as they come and go.",
       }),
     ),
   },
@@ -123,4 +146,5 @@ export const NeighbourSchema = Type.Object(
 export type RouteConfiguration = Static<typeof RouteSchema>;
 export type NextHopConfiguration = Static<typeof NextHopSchema>;
 export type PolicyRuleConfiguration = Static<typeof PolicyRuleSchema>;
+export type FollowConfiguration = Static<typeof FollowSchema>;
 export type NeighbourConfiguration = Static<typeof NeighbourSchema>;

@@ -61,11 +61,13 @@ export class RouteList {
     return this.tables.get(place.table)?.get(keyOf(place.address, place.length)) ?? [];
   }
 
-  /** Routes of a table by address, the shorter prefix first, as the kernel's dump has them. */
+  /** Routes of a table by address, of equal ones the longer prefix first, as the kernel's dump has them. */
   *entries(table: number): Generator<{ place: RoutePlace; routes: readonly HeldRoute[] }> {
     const prefixes = this.tables.get(table);
     if (prefixes === undefined) return;
-    for (const key of Float64Array.from(prefixes.keys()).sort()) {
+    const byLength = (key: number): number => key - (key % 64) + 32 - (key % 64);
+    for (const order of Float64Array.from(prefixes.keys(), byLength).sort()) {
+      const key = byLength(order);
       const routes = prefixes.get(key);
       if (routes !== undefined) yield { place: placeOf(table, key), routes };
     }

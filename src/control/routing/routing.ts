@@ -7,7 +7,9 @@
 import type { NeighbourPlan, RouteChange, RoutePlan, RouterPlan } from "../../dataplane/plan.ts";
 import { type PolicyRule, TableId } from "../../routing/policy.ts";
 import type { ResolvedPlan } from "../configuration/configuration.ts";
+import { Follower, type FollowState } from "./follower.ts";
 import { RouteProtocol } from "./names.ts";
+import { addressesOf } from "./on_link.ts";
 import { type HeldRoute, RouteList, type RoutePlace } from "./route_list.ts";
 
 /** Prefixes of one message: the dataplane takes them in well under a millisecond. */
@@ -30,6 +32,8 @@ export class Routing {
   rules: readonly PolicyRule[];
   neighbours: readonly NeighbourPlan[];
   private configured: { routes: RoutePlan[]; policy: PolicyRule[]; neighbours: NeighbourPlan[] };
+  private followers: Follower[] = [];
+  private subnets: string | undefined;
   private readonly dataplane: RoutingDataplane;
   private last: Promise<unknown> = Promise.resolve();
 
@@ -86,7 +90,7 @@ export class Routing {
   }
 
   /** Takes another configuration's routes, rules and neighbours, which the dataplane's plan has already. */
-  async configure({ plan }: ResolvedPlan): Promise<void> {
+  async configure({ plan, follows }: ResolvedPlan): Promise<void> {
     const kept = new Set(plan.interfaces.map(({ index }) => index));
     await this.change(() => {
       this.routes.removeAll(({ option }) => option.nextHops.some((hop) => !kept.has(hop.interface)));
@@ -96,6 +100,8 @@ export class Routing {
       for (const [key, route] of after) if (!before.has(key)) this.addConfigured(route);
     });
     this.configured = plan;
+    await this.follow(follows);
+    this.reviewFollowed(plan);
   }
 
   /**
@@ -115,6 +121,42 @@ export class Routing {
       this.rules = rules;
       this.neighbours = neighbours;
     };
+  }
+
+  /** How the tables that are followed do. */
+  followed(): FollowState[] {
+    return this.followers.map((follower) => follower.state());
+  }
+
+  close(): void {
+    for (const follower of this.followers.splice(0)) follower.close();
+  }
+
+  private async follow(follows: ResolvedPlan["follows"]): Promise<void> {
+    const wanted = new Map(follows.map((plan) => [JSON.stringify(plan), plan]));
+    const kept = this.followers.filter(({ plan }) => wanted.delete(JSON.stringify(plan)));
+    const gone = this.followers.filter((follower) => !kept.includes(follower));
+    this.followers = kept;
+    for (const follower of gone) {
+      follower.close();
+      await this.change(() => this.routes.removeAll(({ owner }) => owner === follower.owner));
+    }
+    for (const plan of wanted.values()) {
+      const follower = new Follower(plan, {
+        change: (edit) => this.change(() => edit(this.routes)),
+        log: (level, message) => this.dataplane.log(level, message),
+        interfaces: () => this.dataplane.interfaces(),
+      });
+      this.followers.push(follower);
+      follower.start();
+    }
+  }
+
+  /** Other next hops may be usable when the router has other subnets. */
+  private reviewFollowed(plan: RouterPlan): void {
+    const subnets = JSON.stringify(plan.interfaces.map((each) => [each.index, addressesOf(each)]));
+    if (this.subnets !== undefined && this.subnets !== subnets) for (const each of this.followers) each.review();
+    this.subnets = subnets;
   }
 
   private addConfigured(route: RoutePlan): void {
