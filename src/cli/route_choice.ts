@@ -10,6 +10,8 @@ export function isChosen(row: RouteRow, choice: RouteChoice): boolean {
   if (proto !== undefined && proto !== row.protocol) return false;
   if (type !== undefined && type !== row.type) return false;
   if (metric !== undefined && metric !== row.metric) return false;
-  if (via !== undefined && !row.nexthops.some(({ gateway }) => gateway === via)) return false;
-  return dev === undefined || row.nexthops.some((hop) => hop.dev === dev);
+  // As in iproute2, a route with several next hops is by none of them.
+  const only = row.nexthops.length === 1 ? row.nexthops[0] : undefined;
+  if (via !== undefined && only?.gateway !== via) return false;
+  return dev === undefined || only?.dev === dev;
 }

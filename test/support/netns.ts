@@ -86,6 +86,8 @@ const PACKAGES: Record<string, string> = {
   nfcapd: "nfdump",
   nfdump: "nfdump",
   tshark: "tshark",
+  bird: "bird2",
+  birdc: "bird2",
 };
 
 export function hasCommand(name: string): boolean {
