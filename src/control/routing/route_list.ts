@@ -58,7 +58,7 @@ export class RouteList {
 
   /** Routes of exactly this prefix, in the order in which they are asked. */
   routesAt(place: RoutePlace): readonly HeldRoute[] {
-    return this.tables.get(place.table)?.get(keyOf(place.address, place.length)) ?? [];
+    return this.tables.get(place.table)?.get(keyOf(place.address, place.length)) ?? NONE;
   }
 
   /** Routes of a table by address, of equal ones the longer prefix first, as the kernel's dump has them. */
@@ -124,7 +124,7 @@ export class RouteList {
       if (taken.length >= most) break;
       prefixes.delete(key);
       const { address, length } = placeOf(table, key);
-      const routes = this.tables.get(table)?.get(key) ?? [];
+      const routes = this.tables.get(table)?.get(key) ?? NONE;
       if (routes === before) continue;
       taken.push([key, before]);
       change.prefixes.push(address, length, numberOf(routes, sets, change.sets));
