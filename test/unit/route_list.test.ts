@@ -11,7 +11,7 @@ const held = (via: string, metric = 0, protocol = 3) => ({
 });
 const [ONE, TWO, SLOW] = [held("203.0.113.2"), held("203.0.113.9"), held("203.0.113.9", 20)];
 
-const after = (...steps: [RouteVerb, ReturnType<typeof held>][]) => {
+const listAfter = (...steps: [RouteVerb, ReturnType<typeof held>][]) => {
   const list = new RouteList(10);
   for (const [verb, route] of steps) list.put(verb, PLACE, route);
   return list.routesAt(PLACE);
@@ -19,14 +19,14 @@ const after = (...steps: [RouteVerb, ReturnType<typeof held>][]) => {
 
 describe("routes of one prefix", () => {
   it("are in the order of their metrics; of equal ones, appended last and prepended first", () => {
-    expect(after(["add", SLOW], ["add", ONE])).toEqual([ONE, SLOW]);
-    expect(after(["add", ONE], ["append", TWO])).toEqual([ONE, TWO]);
-    expect(after(["add", ONE], ["prepend", TWO])).toEqual([TWO, ONE]);
+    expect(listAfter(["add", SLOW], ["add", ONE])).toEqual([ONE, SLOW]);
+    expect(listAfter(["add", ONE], ["append", TWO])).toEqual([ONE, TWO]);
+    expect(listAfter(["add", ONE], ["prepend", TWO])).toEqual([TWO, ONE]);
   });
 
   it("are replaced where prefix and metric are the same", () => {
-    expect(after(["add", ONE], ["add", SLOW], ["replace", TWO])).toEqual([TWO, SLOW]);
-    expect(after(["replace", ONE])).toEqual([ONE]);
+    expect(listAfter(["add", ONE], ["add", SLOW], ["replace", TWO])).toEqual([TWO, SLOW]);
+    expect(listAfter(["replace", ONE])).toEqual([ONE]);
   });
 
   it.each<[string, [RouteVerb, ReturnType<typeof held>][], string]>([
@@ -48,7 +48,7 @@ describe("routes of one prefix", () => {
     ],
     ["change what is not there", [["change", ONE]], "No such file or directory"],
   ])("cannot be had: %s", (_, steps, error) => {
-    expect(() => after(...steps)).toThrow(error);
+    expect(() => listAfter(...steps)).toThrow(error);
   });
 
   it("are removed, the first that fits", () => {
