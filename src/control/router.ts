@@ -259,7 +259,7 @@ export class RunningRouter {
 
   /** Opens a device that has come back. */
   private retry({ port }: DevicePlan): void {
-    this.lastChange = this.lastChange.then(async () => {
+    const reopen = async (): Promise<void> => {
       const plan = this.resolved.devices.find((each) => each.port === port);
       if (plan === undefined || this.isStopping || !this.failed.has(port)) return;
       await this.tryToOpen(plan, this.resolved);
@@ -267,7 +267,9 @@ export class RunningRouter {
       this.events.log("info", `port ${plan.name} works again`);
       await this.applyPlan(this.resolved).catch((error: Error) => this.log("error", `the dataplane: ${error.message}`));
       this.links.sync();
-    });
+    };
+    // Whatever happens to it, the next change has its turn.
+    this.lastChange = this.lastChange.then(reopen).catch((error: Error) => this.log("error", error.message));
   }
 
   private uplinks(): UplinkDevice[] {
