@@ -168,7 +168,7 @@ nat:
     expect(rxFrames).toBeLessThan((16 << 20) / 1460 / 2);
   });
 
-  it("is followed in its namespace, and made again when it was taken away", async () => {
+  it("is followed in its namespace, and made again when it or the namespace was taken away", async () => {
     const [c1, wan] = [namespace("c"), namespace("w")];
     const router = await startRouter(config(c1, wan));
     ip(wan, "link set out0 down");
@@ -179,6 +179,13 @@ nat:
     expect(ping(c1, "203.0.113.2")).toBe(true);
     ip(wan, "link delete out0");
     await router.until(/port wan works again/);
+    expect(ping(c1, "203.0.113.2")).toBe(true);
+    ip(undefined, `netns del ${wan}`);
+    await router.until(/port wan has failed \(its namespace is gone\)/);
+    ip(undefined, `netns add ${wan}`);
+    ip(wan, "link set lo up");
+    // The log says the same thing once in ten seconds.
+    await eventually(() => stateOf(router, "wan") === "up");
     expect(ping(c1, "203.0.113.2")).toBe(true);
   });
 
