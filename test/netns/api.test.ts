@@ -20,8 +20,7 @@ interface Document {
   paths: Record<string, { get?: Operation }>;
 }
 
-/** GETs that need more than their path, or answer without end. */
-const APART = new Set(["/v1/events", "/v1/flows/events"]);
+const JSON_TYPE = "application/json";
 
 function get(socketPath: string, path: string): Promise<{ status: number; type: string; text: string }> {
   return new Promise((resolve, reject) => {
@@ -51,7 +50,9 @@ describe.skipIf(!canRun)("the API of a running router", () => {
     const { router, client } = await world();
     const { paths } = await client.ask<Document>("GET", "/v1/openapi.json");
     const readable = Object.entries(paths).flatMap(([path, { get: operation }]) => {
-      return operation === undefined || APART.has(path) ? [] : [[path, operation] as const];
+      // What is not JSON is a stream, which may have no end, or a text.
+      const isJson = operation !== undefined && JSON_TYPE in operation.responses["200"].content;
+      return isJson ? [[path, operation] as const] : [];
     });
     expect(readable.length).toBeGreaterThan(15);
     let answered = 0;
@@ -62,10 +63,9 @@ describe.skipIf(!canRun)("the API of a running router", () => {
         expect([path, JSON.parse(text)]).toEqual([path, { error: expect.any(String), exitCode: expect.any(Number) }]);
         continue;
       }
-      const [[mediaType, { schema }]] = Object.entries(operation.responses["200"].content);
-      expect([path, status, type.split(";")[0]]).toEqual([path, 200, mediaType.split(";")[0]]);
+      const { schema } = operation.responses["200"].content[JSON_TYPE];
+      expect([path, status, type]).toEqual([path, 200, JSON_TYPE]);
       answered++;
-      if (mediaType !== "application/json") continue;
       const validate = ajv.compile(schema);
       expect([path, validate(JSON.parse(text)), validate.errors]).toEqual([path, true, null]);
     }

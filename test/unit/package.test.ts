@@ -57,5 +57,5 @@ describe("the packed package", () => {
     for (const [index, { printed }] of examples.entries()) {
       expect([index, run(process.execPath, [`out/example${index}.js`])]).toEqual([index, printed]);
     }
-  });
+  }, 180_000);
 });
