@@ -26,6 +26,7 @@ import { addRule } from "./rule.ts";
 import { SHOWN, type Shown, show } from "./show.ts";
 import { type CommonOptions, talking } from "./talking.ts";
 import { addTop } from "./top/top_command.ts";
+import { addTrace } from "./trace.ts";
 
 interface RunOptions {
   file: string;
@@ -232,6 +233,7 @@ Exit codes: 0 done, 1 failed, 2 wrong usage, 3 invalid configuration, 4 no route
   addExplain(program);
   addCapture(program);
   addTop(program);
+  addTrace(program);
   addCompletion(program);
   program.hook("preAction", (_, command) => takeSocket(program, command));
   for (const command of program.commands) command.exitOverride().configureOutput(program.configureOutput());

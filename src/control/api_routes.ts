@@ -15,6 +15,7 @@ import { openApiDocument } from "./openapi.ts";
 import { ROUTING_ROUTES } from "./routing_api.ts";
 import { TABLE_ROUTES } from "./table_api.ts";
 import { TOP_ROUTES } from "./top/top_api.ts";
+import { TRACE_ROUTES } from "./trace_api.ts";
 
 export const ROUTES: readonly ApiRoute[] = [
   ...TABLE_ROUTES,
@@ -30,6 +31,7 @@ export const ROUTES: readonly ApiRoute[] = [
   ...EXPLAIN_ROUTES,
   ...CAPTURE_ROUTES,
   ...TOP_ROUTES,
+  ...TRACE_ROUTES,
   {
     method: "GET",
     path: "/v1/openapi.json",

@@ -8,6 +8,7 @@ import { type FlowFilter, parseFilter } from "../conntrack/filter.ts";
 import { FlowTable } from "../conntrack/flow_table.ts";
 import type { FlowView } from "../conntrack/format.ts";
 import { Counters } from "../dataplane/counters.ts";
+import type { TracePiece } from "../dataplane/explain/tracer.ts";
 import type {
   CounterCarry,
   FoundRoute,
@@ -376,6 +377,19 @@ export class RunningRouter {
 
   log(level: "info" | "warn" | "error", message: string): void {
     this.events.log(level, message);
+  }
+
+  /** Begins to record the walks of live packets; the trace's number. */
+  startTrace(program: number[], port: number, perSecond: number): Promise<number> {
+    return this.dataplane.request({ type: "trace-start", program, port, perSecond }) as Promise<number>;
+  }
+
+  readTrace(trace: number): Promise<TracePiece> {
+    return this.dataplane.request({ type: "trace-read", trace }) as Promise<TracePiece>;
+  }
+
+  async stopTrace(trace: number): Promise<void> {
+    await this.dataplane.request({ type: "trace-stop", trace });
   }
 
   /** What would happen to an Ethernet frame that comes in by a port; changes nothing. */

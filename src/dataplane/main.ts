@@ -15,6 +15,7 @@ import { Alarms } from "./alarms.ts";
 import { Captures } from "./capture.ts";
 import { removeMatching } from "./end_flows.ts";
 import { explain } from "./explain/explain.ts";
+import { Tracer } from "./explain/tracer.ts";
 import { setLinkState } from "./link_state.ts";
 import { BURST_FRAMES, Loop } from "./loop.ts";
 import type { Notice, Reply, Request } from "./messages.ts";
@@ -56,6 +57,7 @@ class Dataplane {
   private loop: Loop | undefined;
   private alarms: Alarms | undefined;
   private readonly captures = new Captures(SLOT_COUNT);
+  private tracer: Tracer | undefined;
   private running = true;
 
   constructor() {
@@ -102,6 +104,7 @@ class Dataplane {
       if (this.loop === undefined) this.engine.receive(1, 1000);
       else this.loop.turn();
       this.alarms?.run();
+      this.tracer?.endUnread();
       if (this.state[EngineState.PORT_ERRORS] !== 0) this.reportPortErrors();
       if (this.state[EngineState.CONTROL_READY] !== 0) this.serve();
       if (this.channel.isWaiting) this.channel.flush();
@@ -168,6 +171,12 @@ class Dataplane {
         return setLinkState(router, request.interface, request.isUp);
       case "show":
         return show(router, request.table, this.portCounters);
+      case "trace-start":
+        return this.tracerOf(router).start(request.program, request.port, request.perSecond);
+      case "trace-read":
+        return this.tracerOf(router).read(request.trace);
+      case "trace-stop":
+        return this.tracerOf(router).stop(request.trace);
       case "explain":
         return explain(router, request.port, request.frame, request.fitsNumbers);
       case "remove-flows":
@@ -221,6 +230,11 @@ class Dataplane {
       () => this.state[BUSY_NS],
     );
     this.alarms = new Alarms(this.router, (message) => this.send({ notice: "log", level: "warn", message }));
+  }
+
+  private tracerOf(router: Router): Tracer {
+    this.tracer ??= new Tracer(router);
+    return this.tracer;
   }
 
   private addPort(router: Router, port: PortPlan, kind: PortKind, descriptor: number): void {

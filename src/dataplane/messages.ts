@@ -47,6 +47,11 @@ export type Request =
   /** Descriptor: the memory of the capture's ring. Frames are recorded until the next message, or the end. */
   | { id: number; type: "start-capture"; plan: CapturePlan }
   | { id: number; type: "stop-capture"; capture: number }
+  /** Records the walks of frames that a program of pcap-filter selects; the result is the trace's number. `port` -1: any. */
+  | { id: number; type: "trace-start"; program: number[]; port: number; perSecond: number }
+  /** What a trace has recorded; the result is a `TracePiece`. One that is not read for ten seconds ends. */
+  | { id: number; type: "trace-read"; trace: number }
+  | { id: number; type: "trace-stop"; trace: number }
   /** Ends the loop; the process exits with 0 after its reply. */
   | { id: number; type: "stop" };
 

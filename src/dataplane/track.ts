@@ -35,7 +35,10 @@ export function track(router: Router, frame: Frame): number {
   if (!isL4ChecksumValid(router.memory, frame)) return L4_CHECKSUM;
   if (frame.protocol === ICMP && isError((frame.ports >>> 8) & 0xff)) return trackError(router, frame);
   // An earlier frame of the burst may have made the flow, or ended it.
-  if (frame.tableVersion !== router.flows.version) findFlow(router, frame);
+  if (frame.tableVersion !== router.flows.version) {
+    findFlow(router, frame);
+    if (router.recorder !== undefined) router.recorder.foundAnew(frame);
+  }
   return frame.reference < 0 ? admit(router, frame) : trackKnown(router, frame);
 }
 

@@ -23,7 +23,8 @@ export class Paths {
     const { rules, byHash } = this;
     const known = rules.length;
     journal.fields(this, "overflows", "counters");
-    journal.copy(this.counters, known * 2);
+    // A packet may make a path or two.
+    journal.copy(this.counters, Math.min(this.counters.length, (known + 8) * 2));
     journal.later(() => {
       if (rules.length === known) return;
       rules.length = known;

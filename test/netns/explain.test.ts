@@ -2,7 +2,7 @@
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
-import type { Explanation } from "../../src/dataplane/explain/steps.ts";
+import type { Explanation, Walk } from "../../src/dataplane/explain/steps.ts";
 import type { DropRow } from "../../src/dataplane/messages.ts";
 import {
   exec,
@@ -10,7 +10,9 @@ import {
   ping,
   type RunningRouter,
   requireSystem,
+  spawnIn,
   startRouter,
+  TAPIR,
   temporaryFolder,
   veth,
 } from "../support/netns.ts";
@@ -116,6 +118,25 @@ describe.skipIf(!canRun)("tapir explain", () => {
     expect(tapir.mustTapir("show", "drops")).toMatch(
       /^ {4}by FORWARD rule 1: .*no-dns.*\n {4}last [\d:.]+ from c1: IP /m,
     );
+  });
+
+  it("traces live packets", async () => {
+    const { c1, tapir } = await world();
+    const words = ["trace", "-j", "-c", "2", "icmp", "--socket", tapir.socket];
+    const tracing = spawnIn(undefined, process.execPath, [TAPIR, ...words]);
+    // They go on until the trace has begun, and has seen enough.
+    spawnIn(c1, "ping", ["-i", "0.2", Address.SERVER]);
+    await tracing.until(/2 packets have been shown/);
+    const walks = tracing
+      .stdout()
+      .split("\n")
+      .filter((line) => line.startsWith("{"))
+      .map((line) => JSON.parse(line) as Walk);
+    expect(walks.length).toBe(2);
+    for (const walk of walks) expect(walk.frame).toContain("ICMP echo");
+    const ended = tapir.tapir("trace", "-i", "nowhere");
+    expect(ended.stderr.trim()).toBe('tapir: no port is called "nowhere"; there are c1, c2, wan');
+    expect(tapir.tapir("trace", "foo bar").status).toBe(2);
   });
 
   it("takes frames, captures and bad input", async () => {

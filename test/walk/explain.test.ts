@@ -2,6 +2,7 @@
  * A rehearsal agrees with reality and changes nothing: random packets in random configurations are rehearsed first and
  * then sent, and the verdict, the frames that leave, and the flow are the same to the byte.
  */
+import assert from "node:assert";
 import { isDeepStrictEqual } from "node:util";
 import { describe, expect, it } from "vitest";
 import { FLOW_SHIFT, FlowFlag, FlowWord } from "../../src/conntrack/flow_layout.ts";
@@ -9,8 +10,9 @@ import { viewFlow } from "../../src/conntrack/format.ts";
 import { rehearse } from "../../src/dataplane/explain/rehearse.ts";
 import type { Router } from "../../src/dataplane/router.ts";
 import { differences, digest } from "../support/digest.ts";
+import { ethernet } from "../support/frames.ts";
 import { type RandomFrame, randomFrame, randomPlan } from "../support/random_world.ts";
-import { decodeSent, type Out, seededRandom, TestRouter } from "../support/router.ts";
+import { C1_MAC, C2_MAC, decodeSent, type Out, Port, seededRandom, TestRouter } from "../support/router.ts";
 
 const SEED = Number(process.env.TAPIR_SEED ?? 4_711);
 const WORLDS = 100;
@@ -22,7 +24,7 @@ function counted(router: Router, before: Float64Array): string[] {
 }
 
 /** Every so many packets, the digest of all that the router remembers is compared. */
-const DIGESTED = 4;
+const DIGESTED = 8;
 
 describe("a rehearsal", () => {
   it(`agrees with reality on ${WORLDS * PACKETS} random packets (seed ${SEED}), and changes nothing`, () => {
@@ -52,7 +54,19 @@ describe("a rehearsal", () => {
       expect(verdicts.get(verdict), verdict).toBeGreaterThan((WORLDS * PACKETS) / 500);
     }
     expect(opened).toBeGreaterThan(WORLDS * PACKETS * 0.05);
-  }, 60_000);
+  }, 120_000);
+});
+
+it("a rehearsal is not captured, and not traced by others", () => {
+  const r = new TestRouter();
+  r.introduce();
+  const forbidden = new Proxy({}, { get: (_, name) => assert.fail(String(name)) }) as never;
+  r.router.captures = forbidden;
+  r.router.recorder = forbidden;
+  const { walk, performed } = rehearse(r.router, Port.C1, ethernet(C2_MAC, C1_MAC, 0x86dd, new Uint8Array(46)));
+  expect([walk.verdict, performed.length]).toEqual(["switched", 1]);
+  expect(r.router.captures).toBe(forbidden);
+  expect(r.router.recorder).toBe(forbidden);
 });
 
 function rehearseAndSend(r: TestRouter, { port, frame, vnet }: RandomFrame, where: string, isDigested: boolean) {
@@ -95,7 +109,7 @@ function worldOf(below: (limit: number) => number, seed: number): TestRouter {
     macs: below(4) === 0 ? 3 : 64,
     neighbours: below(4) === 0 ? 4 : 32,
   };
-  const r = new TestRouter(plan, limits, seed, 64);
+  const r = new TestRouter(plan, { ...limits, routes: 64 }, seed, 64);
   if (below(3) > 0) r.introduce();
   return r;
 }

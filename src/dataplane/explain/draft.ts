@@ -5,6 +5,7 @@ import type { DecidingRule, StageName, Step } from "./steps.ts";
 export class Draft {
   readonly time: number;
   readonly port: number;
+  readonly wantedBy: number;
   readonly steps: Step[] = [];
   frame = "";
   sourceMac = "";
@@ -20,6 +21,8 @@ export class Draft {
   conntrack: Step | undefined = undefined;
   dnat: Step | undefined = undefined;
   snat: Step | undefined = undefined;
+  /** Time to live as it came, once it is known. */
+  ttl = -1;
   isReadmitted = false;
   isOpened = false;
   isLimited = false;
@@ -33,8 +36,9 @@ export class Draft {
   /** How it leaves, in words. */
   leaves = "as it came";
 
-  constructor(time: number, port: number) {
+  constructor(time: number, port: number, wantedBy: number) {
     this.time = time;
+    this.wantedBy = wantedBy;
     this.port = port;
   }
 

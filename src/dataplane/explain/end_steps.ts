@@ -59,7 +59,8 @@ function rememberedStep(draft: Draft): void {
 
 export function limitsStep(router: Router, frame: Frame, draft: Draft, stop: number): void {
   draft.isLimited = true;
-  const ttl = timeToLive(router.memory, frame.ip);
+  // In the packet itself it may be one less already.
+  const ttl = draft.ttl < 0 ? timeToLive(router.memory, frame.ip) : draft.ttl;
   if (stop === Stop.TTL_EXCEEDED) {
     draft.add("limits", `ttl ${ttl}: it has no hop left`);
     return;

@@ -39,10 +39,10 @@ import { endpoint, flowState, flowTuple, interfaceName, portName, translatedEnds
 const { REQUEST } = ArpOperation;
 
 export interface RecorderEvents {
-  /** Whether the walk of a frame that has just come shall be recorded. */
-  wants(frame: Frame): boolean;
-  /** `reference` is that of its flow, -1 without one. */
-  done(walk: Walk, reference: number): void;
+  /** Who wants the walk of a frame that has just come, as bits; 0: nobody. */
+  wants(frame: Frame): number;
+  /** `reference` is that of its flow, -1 without one; `wantedBy` what `wants` said. */
+  done(walk: Walk, reference: number, wantedBy: number): void;
 }
 
 export class Recorder {
@@ -62,15 +62,16 @@ export class Recorder {
 
   /** A frame of the burst has come, at `position`; nothing has been read of it. */
   begin(position: number, frame: Frame): void {
-    const draft = this.events.wants(frame) ? this.open(frame) : undefined;
+    const wantedBy = this.events.wants(frame);
+    const draft = wantedBy === 0 ? undefined : this.open(frame, wantedBy);
     this.drafts[position] = draft;
     this.current = draft;
     this.completed = -1;
   }
 
-  private open(frame: Frame): Draft {
+  private open(frame: Frame, wantedBy: number): Draft {
     const { memory, macs, now } = this.router;
-    const draft = new Draft(Date.now(), frame.ingressPort);
+    const draft = new Draft(Date.now(), frame.ingressPort, wantedBy);
     const { at } = frame;
     draft.frame = printFrame(memory, at, frame.length);
     if (frame.length >= ETHERNET_HEADER_BYTES) {
@@ -111,7 +112,9 @@ export class Recorder {
   found(frame: Frame): void {
     const { router, current: draft } = this;
     if (frame.reference >= 0) router.flows.keep(frame.reference >> 1);
-    if (draft === undefined || !isL4ChecksumValid(router.memory, frame)) return;
+    if (draft === undefined) return;
+    draft.ttl = ipv4.timeToLive(router.memory, frame.ip);
+    if (!isL4ChecksumValid(router.memory, frame)) return;
     if (frame.protocol === ipv4.Protocol.ICMP && isError((frame.ports >>> 8) & 0xff)) return;
     draft.found = frame.reference;
     draft.reference = frame.reference;
@@ -132,6 +135,13 @@ export class Recorder {
     draft.conntrack = draft.add("conntrack", text);
   }
 
+  /** Its flow has been looked up again: an earlier frame of the burst has opened or ended one. */
+  foundAnew(frame: Frame): void {
+    const draft = this.current;
+    if (draft?.conntrack !== undefined && draft.steps.at(-1) === draft.conntrack) draft.steps.pop();
+    this.found(frame);
+  }
+
   /** `dispose` has ended the walk. */
   finished(frame: Frame, stop: number): void {
     const draft = this.current;
@@ -143,7 +153,7 @@ export class Recorder {
     }
     // As `dispose` has it: what is flooded ends so, whatever the router made of its own copy.
     const end = frame.flood !== 0 && stop !== Stop.ROUTED && stop !== Stop.SWITCHED ? Stop.FLOODED : stop;
-    this.events.done(this.walkOf(frame, end, draft), draft.reference);
+    this.events.done(this.walkOf(frame, end, draft), draft.reference, draft.wantedBy);
   }
 
   private walkOf(frame: Frame, stop: number, draft: Draft): Walk {
