@@ -46,6 +46,7 @@ const STAGES: Record<string, readonly number[]> = {
   flow: [Stop.FLOW_TABLE_FULL],
   neighbour: [Stop.PARKED, Stop.NEIGHBOUR_UNREACHABLE, Stop.NEIGHBOUR_TABLE_FULL, Stop.NEIGHBOUR_QUEUE_FULL],
   egress: [Stop.ROUTED],
+  custom: [Stop.CUSTOM_STAGE],
   impairment: [Stop.IMPAIRMENT_LOSS, Stop.IMPAIRMENT_FULL],
 };
 
