@@ -45,7 +45,6 @@ export function runBurst(router: Router, count: number): void {
     return;
   }
   arriveAll(router, count);
-  if (router.customStage !== undefined) runCustomStage(router, count);
   lookUp(router, count);
   departAll(router, count);
   finishBurst(router);
@@ -59,6 +58,7 @@ export function arriveAll(router: Router, count: number): void {
     begin(router, frame, receivedPort[i]);
     stops[i] = arrive(router, frame);
   }
+  if (router.customStage !== undefined) runCustomStage(router, count);
 }
 
 /** Asks a stage that was added to the router about each packet that is to go through it. */
@@ -99,6 +99,7 @@ function runRecordedBurst(router: Router, recorder: Recorder, count: number): vo
     stops[i] = arrive(router, frame);
     recorder.arrived(frame, stops[i]);
   }
+  if (router.customStage !== undefined) runCustomStage(router, count);
   lookUp(router, count);
   router.captures?.prerouting(router, stops, count);
   for (let i = 0; i < count; i++) {

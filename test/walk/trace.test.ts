@@ -42,6 +42,14 @@ describe("a trace", () => {
     expect(r.router.recorder).toBeUndefined();
   });
 
+  it("is asked of an embedder's stage like any packet", () => {
+    const { r, tracer } = world();
+    r.router.customStage = (each) => each.ports >>> 16 !== 4001;
+    const trace = tracer.start(program("udp"), -1, 100);
+    expect(r.send(Port.C1, frame(4000), frame(4001)).length).toBe(1);
+    expect(tracer.read(trace).walks.map(({ verdict }) => verdict)).toEqual(["routed", "custom-stage"]);
+  });
+
   it("looks at one port alone where it is asked to", () => {
     const { r, tracer } = world();
     const trace = tracer.start(program(""), Port.WAN, 100);
