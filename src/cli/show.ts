@@ -1,4 +1,5 @@
 /** `tapir show`: the router's tables. */
+import type { LeaseView } from "../control/dhcp/leased_uplink.ts";
 import { ExitCode } from "../control/errors.ts";
 import type { Invariants } from "../dataplane/invariants.ts";
 import type { DropRow, LastDrop } from "../dataplane/messages.ts";
@@ -56,7 +57,27 @@ export async function show(socket: string, table: Shown, asJson: boolean): Promi
   if (table === "invariants") return formatInvariants(answer as Invariants);
   if (table === "rules") return formatRules(answer as Record<string, ShownChain>);
   if (table === "drops") return formatDrops(answer as DropRow[]);
+  if (table === "ports") return formatPorts(answer as PortRow[]);
   return formatTable(answer as Record<string, unknown>[], COLUMNS[table] as string[]);
+}
+
+interface PortRow extends Record<string, unknown> {
+  /** Of an uplink with `address: dhcp`. */
+  lease?: LeaseView;
+}
+
+/** Leases have a column where there are any. */
+function formatPorts(rows: PortRow[]): string {
+  const columns = COLUMNS.ports as string[];
+  if (rows.every(({ lease }) => lease === undefined)) return formatTable(rows, columns);
+  const told = rows.map((row) => ({ ...row, lease: row.lease === undefined ? "" : describe(row.lease) }));
+  return formatTable(told, [...columns, "lease"]);
+}
+
+function describe({ state, address, server, expiresSeconds }: LeaseView): string {
+  if (address === null) return state;
+  const time = expiresSeconds === null ? "for ever" : `${expiresSeconds} s left`;
+  return `${address} from ${server}, ${time} (${state})`;
 }
 
 /** Reasons that were met, each with the rule that stopped the last packet, and that packet. */

@@ -37,6 +37,8 @@ import {
 import { DataplaneProcess } from "./dataplane_process.ts";
 import { compareDevices, type DeviceChange, isPlanned } from "./device_change.ts";
 import { checkSystem, closeDevice, failureOf, noNamespaceOf, type OpenDevice, openDevice } from "./devices.ts";
+import type { LeaseView } from "./dhcp/leased_uplink.ts";
+import { Leases } from "./dhcp/leases.ts";
 import { compareConfigurations, compareOpen, type Difference } from "./difference.ts";
 import { ExitCode, TapirError } from "./errors.ts";
 import type { LinkEvent } from "./events_api.ts";
@@ -78,6 +80,7 @@ export class RunningRouter {
   /** Why ports of the plan are out of service: they have no device in `devices`. */
   private readonly failed = new Map<number, string>();
   private readonly links: UplinkLinks;
+  private readonly leases: Leases;
   private readonly dataplane: DataplaneProcess;
   private readonly memoryFds: number[];
   private readonly events: RouterEvents;
@@ -125,10 +128,16 @@ export class RunningRouter {
       notice: (notice) => this.takeNotice(notice),
       died: (reason) => events.died(reason),
     });
+    this.leases = new Leases({
+      changed: () => this.takeLeases(),
+      log: (level, message) => events.log(level, message),
+    });
     this.links = new UplinkLinks({
       uplinks: () => this.uplinks(),
       setLink: (index, isUp) => this.tell({ type: "set-link", interface: index, isUp }),
       mtuChanged: () => this.tell({ type: "apply", plan: this.completePlan(this.resolved) }),
+      problemOf: (plan) => this.leaseProblemOf(plan),
+      linkIsBack: (plan) => this.leases.linkIsBack(plan),
       lost: ({ port }) => this.fail(port, constants.errno.ENODEV),
       retry: (plan) => this.retry(plan),
       log: (level, message) => events.log(level, message),
@@ -157,6 +166,7 @@ export class RunningRouter {
     await this.dataplane.request({ type: "start", plan, limits, spinMicroseconds: SPIN_MICROSECONDS }, this.memoryFds);
     await this.routing.configure(this.resolved);
     for (const device of this.devices.values()) await this.addPort(device, this.resolved);
+    this.leases.sync(this.resolved.devices);
     this.links.sync();
     await this.services.follow(this.resolved);
   }
@@ -177,7 +187,7 @@ export class RunningRouter {
 
   /** What changing to a configuration that `checkConfiguration` accepts would do. */
   differenceTo(configuration: Configuration): Difference {
-    const next = resolvePlan(configuration, this.resolved);
+    const next = this.resolve(configuration);
     const actions = compareConfigurations(this.configuration, configuration);
     const { opening } = this.compare(next);
     const lacking = opening.flatMap((plan) => noNamespaceOf(plan) ?? []);
@@ -187,6 +197,7 @@ export class RunningRouter {
   /** Changes the rules in force, and with them the configuration; the counters of what is not touched go on. */
   changeRules(edit: (present: RuleSet) => RulesChange, cause: Cause): Promise<void> {
     const changed = this.lastChange.then(async () => {
+      this.refuseWithoutLease();
       const { rules, ...carry } = edit(this.resolved.plan.rules);
       this.carry = carry;
       try {
@@ -197,6 +208,15 @@ export class RunningRouter {
     });
     this.lastChange = changed.catch(() => {});
     return changed;
+  }
+
+  /** Rules become text: what an uplink publishes needs its address by then. */
+  private refuseWithoutLease(): void {
+    const waiting = this.configuration.nat?.publish?.find(({ on }) => this.leases.isWaiting(on));
+    if (waiting === undefined) return;
+    throw new TapirError(
+      `uplink ${waiting.on} publishes ports and has no DHCP lease: rules can be changed once it has`,
+    );
   }
 
   /** Sets counters to zero: of a table, of a chain, or of one rule of it (from 0). */
@@ -216,7 +236,7 @@ export class RunningRouter {
     }
     if (this.isStopping) throw new TapirError("the router is ending");
     this.changes.refuseWhilePending(cause);
-    const next = resolvePlan(configuration, this.resolved);
+    const next = this.resolve(configuration);
     for (const problem of this.fixedIn(next)) throw new TapirError(problem);
     const change = this.compare(next);
     const former = { configuration: this.configuration, resolved: this.resolved };
@@ -228,9 +248,42 @@ export class RunningRouter {
     }
     const retrying = isLenient ? allRetried(change).retrying : change.retrying;
     for (const plan of retrying) await this.tryToOpen(plan, next);
+    this.leases.sync(next.devices);
     this.links.sync();
     await this.endFlowsOfGone(former.resolved);
     this.changes.record(cause, compareConfigurations(former.configuration, configuration));
+  }
+
+  /** The plan of a configuration that has been checked, with the addresses that are leased. */
+  private resolve(configuration: Configuration): ResolvedPlan {
+    try {
+      return resolvePlan(configuration, this.resolved, this.leases.addresses);
+    } catch (error) {
+      // What a check without leases could not see: a subnet that overlaps, a second default route.
+      if (error instanceof TypeError) throw new TapirError(error.message, ExitCode.CONFIGURATION);
+      throw error;
+    }
+  }
+
+  private leaseProblemOf(device: DevicePlan): string | undefined {
+    const { ports, interfaces } = this.resolved.plan;
+    const owner = ports.find(({ index }) => index === device.port)?.interface;
+    const hasAddress = interfaces.find(({ index }) => index === owner)?.address !== 0;
+    return this.leases.problemOf(device) ?? (hasAddress ? undefined : "its DHCP lease cannot be used");
+  }
+
+  /** Addresses have been leased or have ended: the same configuration is another plan. */
+  private takeLeases(): void {
+    const apply = async (): Promise<void> => {
+      if (this.isStopping) return;
+      const next = this.resolve(this.configuration);
+      await this.switchTo(next, this.compare(next));
+      this.resolved = next;
+      this.links.sync();
+    };
+    this.lastChange = this.lastChange.then(apply).catch((error: Error) => {
+      this.log("error", `the DHCP lease cannot be used: ${error.message}`);
+    });
   }
 
   private compare(next: ResolvedPlan): DeviceChange {
@@ -434,6 +487,7 @@ export class RunningRouter {
         device: device.ifname,
         namespace: device.netns ?? null,
         mtu: this.devices.get(port.index)?.mtu ?? device.mtu,
+        ...withLease(this.leases.view(device)),
         state: why !== undefined ? `failed (${why})` : link === undefined ? "up" : `down (${link})`,
         ...counters,
         ...withLost(counters, this.devices.get(port.index)?.raw?.counters),
@@ -447,6 +501,7 @@ export class RunningRouter {
     this.changes.close();
     await this.lastChange;
     this.links.close();
+    this.leases.close();
     // A dataplane that has died has nothing more to tell.
     await this.services.stop().catch(() => {});
     this.flowEvents.close();
@@ -538,6 +593,10 @@ function openAll(plans: readonly DevicePlan[]): OpenDevice[] {
     opened.forEach(closeDevice);
     throw error;
   }
+}
+
+function withLease(lease: LeaseView | undefined): { lease?: LeaseView } {
+  return lease === undefined ? {} : { lease };
 }
 
 /** What a raw uplink loses in this process counts as its port's errors. */

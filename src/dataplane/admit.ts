@@ -10,6 +10,7 @@ import { invertPorts } from "../conntrack/tuple.ts";
 import { RuleState } from "../filter/rule_set.ts";
 import type { Mappings } from "../nat/mappings.ts";
 import type { DestinationChoice } from "../nat/rules.ts";
+import { DHCP_CLIENT_PORT, DHCP_SERVER_PORT } from "../packet/dhcp.ts";
 import type { Frame } from "../packet/frame.ts";
 import { isError } from "../packet/icmp.ts";
 import { Protocol } from "../packet/ipv4.ts";
@@ -22,10 +23,14 @@ import { openFlow, routeWord } from "./open_flow.ts";
 import type { Router } from "./router.ts";
 import { type Route, RouteKind } from "./routes.ts";
 
+/** Source and destination port of a DHCP server's answers. */
+const TO_DHCP_CLIENT = (DHCP_SERVER_PORT << 16) | DHCP_CLIENT_PORT;
+
 /** A packet that belongs to no flow: opens one, or is invalid. */
 export function admit(router: Router, frame: Frame): number {
   if (router.tracker.mayOpen(router.memory, frame) !== Stop.CONTINUE) return admitInvalid(router, frame);
   if (isOwnOrBroadcast(router, frame.source)) return Stop.MARTIAN_SOURCE;
+  if (frame.ports === TO_DHCP_CLIENT && isForDhcpClient(router, frame)) return Stop.DHCP_CLIENT;
   frame.state = RuleState.NEW;
   frame.mark = 0;
   frame.connmark = 0;
@@ -38,6 +43,11 @@ export function admit(router: Router, frame: Frame): number {
     return admitLocal(router, frame, frame.destination, frame.ports, 0);
   }
   return admitRouted(router, frame, route, frame.destination, frame.ports, undefined);
+}
+
+/** The control process takes it from its own socket: here it would be answered, or forwarded. */
+function isForDhcpClient(router: Router, frame: Frame): boolean {
+  return frame.protocol === Protocol.UDP && (router.interfaces[frame.ingressInterface] as Interface).isLeased;
 }
 
 /** Destination NAT, then routing as ever: what comes to the router itself is local, the rest meets FORWARD. */

@@ -22,6 +22,8 @@ export class Interface {
   readonly mtu: number;
   /** What the router may use of an address that it shares with the host, on an uplink without ARP; else undefined. */
   readonly shared: SharedAddress | undefined;
+  /** An uplink: the DHCP client of the control process lives on it. */
+  readonly isLeased: boolean;
   /** A network: nothing passes between it and other networks. */
   readonly isIsolated: boolean;
   /** A network: some of its ports have a guard; some are isolated; frames that are switched meet the bridge chain. */
@@ -40,11 +42,13 @@ export class Interface {
     this.address = plan.address;
     this.prefixLength = plan.prefixLength;
     this.broadcast = broadcastOf(plan);
-    this.addresses = [{ address: plan.address, prefixLength: plan.prefixLength }, ...(plan.further ?? [])];
+    const first = { address: plan.address, prefixLength: plan.prefixLength };
+    this.addresses = [...(plan.address === 0 ? [] : [first]), ...(plan.further ?? [])];
     this.macHigh = mac.high;
     this.macLow = mac.low;
     this.mtu = plan.mtu;
     this.shared = plan.shared;
+    this.isLeased = plan.isLeased === true;
     const own = ports.filter((port) => this.isNetwork && port.interface === plan.index);
     this.isIsolated = this.isNetwork && plan.isolated === true;
     this.isGuarded = own.some(({ guard }) => guard !== undefined);

@@ -31,11 +31,13 @@ export interface InterfacePlan {
   index: number;
   name: string;
   kind: "network" | "uplink";
-  /** The router's own address on it. */
+  /** The router's own address on it; 0 while it has none. */
   address: number;
   prefixLength: number;
   /** An uplink that shares the host's own address; the host's kernel is its only neighbour. */
   shared?: SharedAddress;
+  /** An uplink whose address a DHCP server gives. */
+  isLeased?: true;
   /** An uplink: more addresses of the router's own, with their subnets. */
   further?: AddressPlan[];
   /** The router's own hardware address on it, stable over restarts. */

@@ -40,7 +40,7 @@ const STAGES: Record<string, readonly number[]> = {
   ],
   limits: [Stop.TTL_EXCEEDED, Stop.MTU_EXCEEDED],
   forward: [Stop.FORWARD_DROP, Stop.FORWARD_REJECT],
-  input: [Stop.INPUT_DROP, Stop.INPUT_REJECT, Stop.LOCAL],
+  input: [Stop.INPUT_DROP, Stop.INPUT_REJECT, Stop.LOCAL, Stop.DHCP_CLIENT],
   output: [Stop.OUTPUT_DROP],
   nat: [Stop.NAT_PORTS_EXHAUSTED, Stop.HOST_LIMIT],
   flow: [Stop.FLOW_TABLE_FULL],

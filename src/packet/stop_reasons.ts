@@ -73,6 +73,8 @@ export const STOP_REASONS: readonly Reason[] = [
   dropped("nat-ports-exhausted", "no free port for another flow to that destination"),
   dropped("host-limit", "its sender has as many translated flows as one host may have"),
 
+  done("dhcp-client", "an answer to the DHCP client, which hears it by a socket of its own"),
+
   dropped("no-route", "no route to the destination", unreachable(UnreachableCode.NET)),
   dropped("route-blackhole", "the route is a black hole"),
   dropped("route-unreachable", "the route says that the destination is unreachable", unreachable(UnreachableCode.HOST)),
@@ -143,6 +145,7 @@ export const Stop = {
   FLOW_TABLE_FULL: code("flow-table-full"),
   NAT_PORTS_EXHAUSTED: code("nat-ports-exhausted"),
   HOST_LIMIT: code("host-limit"),
+  DHCP_CLIENT: code("dhcp-client"),
   NO_ROUTE: code("no-route"),
   ROUTE_BLACKHOLE: code("route-blackhole"),
   ROUTE_UNREACHABLE: code("route-unreachable"),

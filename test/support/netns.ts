@@ -88,6 +88,7 @@ const PACKAGES: Record<string, string> = {
   tshark: "tshark",
   bird: "bird2",
   birdc: "bird2",
+  dnsmasq: "dnsmasq-base",
 };
 
 export function hasCommand(name: string): boolean {

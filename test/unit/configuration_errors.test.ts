@@ -280,9 +280,10 @@ describe("the shape", () => {
       'gateway: "gateway" is for uplinks of kind packet and tap',
     ],
     ["{ kind: raw, address: 203.0.113.1/24 }", 'missing key "device"'],
+    ["{ kind: tap, address: dhcp }", "address: a DHCP client runs on uplinks of kind packet only: give the address"],
     [
-      "{ kind: packet, device: up0, address: dhcp }",
-      'address: a DHCP client is not supported yet: give the address, like "203.0.113.1/24"',
+      "{ kind: packet, device: up0, address: dhcp, addresses: [203.0.113.9/24] }",
+      'addresses: with `address: dhcp` there are no other "addresses"',
     ],
     [
       "{ kind: raw, device: up0, address: 203.0.113.1/24, ports: 50000-40000 }",

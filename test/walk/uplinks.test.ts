@@ -47,6 +47,29 @@ function introduceSecond(router: TestRouter): void {
 
 const outward = (port: number) => udp({ source: "10.55.66.2", destination: FAR }, port, 53);
 
+describe("an uplink that waits for a lease", () => {
+  it("answers nothing, and lets the DHCP client's answers pass nobody", () => {
+    const plan = defaultPlan();
+    const wan = plan.interfaces.find(({ name }) => name === "wan") as (typeof plan.interfaces)[number];
+    Object.assign(wan, { address: 0, prefixLength: 32, isLeased: true });
+    const router = new TestRouter(plan);
+    router.introduce();
+    setLinkState(router.router, WAN, false);
+    const offered = { source: "203.0.113.2", destination: "203.0.113.50" };
+    expect(router.fromServer(udp(offered, 67, 68))).toEqual([]);
+    expect(router.stopped("dhcp-client")).toBe(1);
+    expect(router.fromServer(udp(offered, 67, 69))).toEqual([]);
+    expect(router.stopped("no-route")).toBe(1);
+    expect(router.fromC1(outward(4000))).toMatchObject([{ port: Port.C1, source: "10.55.66.1" }]);
+    expect(router.stopped("no-route")).toBe(2);
+    // An uplink with an address of its own has no client.
+    router.apply(defaultPlan());
+    const renewed = { source: "203.0.113.2", destination: "203.0.113.1" };
+    router.fromServer(udp(renewed, 67, 68));
+    expect(router.stopped("dhcp-client")).toBe(1);
+  });
+});
+
 describe("two uplinks", () => {
   it("take the default route with the lower metric, each with its own masquerade", () => {
     const router = routerOfTwo();

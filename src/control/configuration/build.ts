@@ -7,6 +7,7 @@ import type { LimitsPlan, MergePlan, NeighbourPlan, RoutePlan, RouterPlan } from
 import { type Chain, emptyRuleSet, type RuleSet, type TableName } from "../../filter/rule_set.ts";
 import type { PolicyRule } from "../../routing/policy.ts";
 import { DEFAULT_SOCKET } from "../default_socket.ts";
+import type { LeasedAddress } from "../dhcp/lease.ts";
 import { InterfaceBuilder } from "./build_interfaces.ts";
 import { buildConntrack, NatBuilder } from "./build_nat.ts";
 import { buildRoutes } from "./build_routes.ts";
@@ -36,16 +37,18 @@ export interface ResolvedPlan {
   services: ServicesPlan;
 }
 
-/** The plan for `configuration`; what `previous` has too keeps its index. */
+/** The plan for `configuration`; what `previous` has too keeps its index. `leases`: by uplink. */
 export function buildPlan(
   configuration: Configuration,
   previous: ResolvedPlan | undefined,
+  leases: ReadonlyMap<string, LeasedAddress>,
   report: Report,
 ): ResolvedPlan {
   const names = collectNames(configuration, report);
   const builder = new InterfaceBuilder(
     new Indexes(interfaceIndexes(previous)),
     new Indexes(portIndexes(previous)),
+    leases,
     report,
   );
   builder.build(configuration);

@@ -3,6 +3,7 @@ import type { InterfacePlan, PortPlan } from "../../dataplane/plan.ts";
 import type { Prefix } from "../../packet/ipv4_address.ts";
 import { formatAddress } from "../../packet/ipv4_address.ts";
 import { parseMac } from "../../packet/mac_address.ts";
+import type { LeasedAddress } from "../dhcp/lease.ts";
 import { formatPrefix, isHostOf, overlap, readAddress, readPrefix } from "./addresses.ts";
 import { type Impair, readImpair, withOwnSeeds } from "./build_impair.ts";
 import { UplinkBuilder } from "./build_uplinks.ts";
@@ -62,6 +63,16 @@ export class InterfaceBuilder {
     return this.built.size === this.indexOfInterface.size;
   }
 
+  /** Whether every one could be built but for those that wait for a lease. */
+  get hasAllNetworks(): boolean {
+    return this.built.size + this.unleased === this.indexOfInterface.size;
+  }
+
+  /** Uplinks whose address no DHCP server has given yet. */
+  unleased = 0;
+  /** By the name of the uplink. */
+  readonly leases: ReadonlyMap<string, LeasedAddress>;
+
   /** Interfaces whose addresses could be read. */
   private readonly built = new Set<number>();
   private readonly interfaceIndexes: Indexes;
@@ -70,7 +81,13 @@ export class InterfaceBuilder {
   /** Paths of the ports and uplinks by device, each of which can be used once. */
   private readonly deviceUsers = new Map<string, Path>();
 
-  constructor(interfaceIndexes: Indexes, portIndexes: Indexes, report: Report) {
+  constructor(
+    interfaceIndexes: Indexes,
+    portIndexes: Indexes,
+    leases: ReadonlyMap<string, LeasedAddress>,
+    report: Report,
+  ) {
+    this.leases = leases;
     this.interfaceIndexes = interfaceIndexes;
     this.portIndexes = portIndexes;
     this.report = report;

@@ -252,7 +252,7 @@ export class NatBuilder {
   }
 
   private isContainer(address: number, path: Path): boolean {
-    const { connected, interfaces, isComplete } = this.interfaces;
+    const { connected, interfaces, hasAllNetworks } = this.interfaces;
     const own = connected.find((each) => each.address === address);
     if (own !== undefined) {
       this.report(path, `${formatAddress(address)} is the router's own address on ${quote(own.name)}`);
@@ -262,7 +262,7 @@ export class NatBuilder {
     const isNetworks = interfaces.some(({ index, kind }) => index === subnet?.interface && kind === "network");
     if (subnet !== undefined && isNetworks) return isHostOf(subnet.prefix, address, "container", path, this.report);
     // It may be in the subnet that could not be read.
-    if (isComplete) this.report(path, `${formatAddress(address)} is in no network's subnet`);
+    if (hasAllNetworks) this.report(path, `${formatAddress(address)} is in no network's subnet`);
     return false;
   }
 

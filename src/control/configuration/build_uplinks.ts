@@ -1,7 +1,9 @@
 /** Uplinks: their addresses, gateways and devices. */
+import { hostname } from "node:os";
 import { type AddressPlan, KERNEL_HOP, type SharedAddress } from "../../dataplane/plan.ts";
 import { contains, formatAddress, type Prefix } from "../../packet/ipv4_address.ts";
 import { parseMac } from "../../packet/mac_address.ts";
+import type { LeasedAddress } from "../dhcp/lease.ts";
 import { isHostOf, masked, readAddress, readInterfaceAddress } from "./addresses.ts";
 import { withOwnSeeds } from "./build_impair.ts";
 import type { InterfaceBuilder } from "./build_interfaces.ts";
@@ -11,6 +13,8 @@ import { interfaceKey } from "./indexes.ts";
 import { DEFAULT_IFNAME, DEFAULT_MTU } from "./schema.ts";
 import { DEFAULT_RESERVED, type UplinkConfiguration } from "./schema_uplinks.ts";
 
+/** Instead of an address. */
+const DHCP = "dhcp";
 const HIGHEST_PORT = 65_535;
 const LONGEST_PREFIX = 31;
 /** Of an address beside the first: it may be routed here without a subnet. */
@@ -42,6 +46,10 @@ export class UplinkBuilder {
     const path = ["uplinks", name];
     const index = builder.takeInterface("uplink", name);
     this.checkPlace(uplink, path);
+    if (uplink.address === DHCP) {
+      this.addLeased(name, index, uplink, path);
+      return;
+    }
     const own = this.readOwn(uplink.address, LONGEST_PREFIX, [...path, "address"]);
     if (own === undefined) return;
     const { address, length: prefixLength } = own;
@@ -75,6 +83,51 @@ export class UplinkBuilder {
       path,
       impairment,
     );
+  }
+
+  /** Its address and routes are those of the lease, if there is one; its device does not depend on it. */
+  private addLeased(name: string, index: number, uplink: UplinkConfiguration, path: Path): void {
+    const { builder } = this;
+    const mac = this.readMac(uplink, path) ?? derivedMac(`${name} ${hostname()}`);
+    const mtu = uplink.mtu ?? 0;
+    const lease = builder.leases.get(name);
+    if (uplink.kind !== "packet")
+      builder.report([...path, "address"], "a DHCP client runs on uplinks of kind packet only: give the address");
+    if (uplink.addresses !== undefined)
+      builder.report([...path, "addresses"], 'with `address: dhcp` there are no other "addresses"', "key");
+    builder.interfaces.push({
+      index,
+      name,
+      kind: "uplink",
+      address: lease?.address ?? 0,
+      prefixLength: lease?.prefixLength ?? 32,
+      isLeased: true,
+      mac,
+      mtu,
+    });
+    if (lease === undefined) this.awaitLease(uplink, path);
+    else this.takeLease(name, index, lease, uplink, path);
+    const device = deviceOf(name, uplink, mtu, mac, undefined, undefined);
+    const impairment = withOwnSeeds(builder.readImpair(uplink.impair, path) ?? {}, name);
+    builder.addDevice(interfaceKey("uplink", name), index, { ...device, isLeased: true }, path, impairment);
+  }
+
+  private awaitLease({ gateway }: UplinkConfiguration, path: Path): void {
+    this.builder.unleased++;
+    if (gateway !== undefined) readAddress(gateway, [...path, "gateway"], this.builder.report);
+  }
+
+  /** A configured gateway is the default route's, whatever the lease says. */
+  private takeLease(name: string, index: number, lease: LeasedAddress, uplink: UplinkConfiguration, path: Path): void {
+    const { builder } = this;
+    const own = toPrefix(lease);
+    const at = [...path, "address"];
+    builder.connect({ interface: index, name, prefix: own, address: lease.address }, at);
+    if (uplink.gateway !== undefined) this.readGateway(uplink, [own], index, path);
+    for (const { to, via } of lease.routes) {
+      if (uplink.gateway !== undefined && to.length === 0) continue;
+      builder.gateways.push({ interface: index, via, to, metric: uplink.metric ?? 0, path: at });
+    }
   }
 
   private readShared(uplink: UplinkConfiguration, path: Path): SharedAddress {
@@ -121,10 +174,6 @@ export class UplinkBuilder {
   /** An address of the router's own with its subnet. */
   private readOwn(text: string, longest: number, path: Path): Prefix | undefined {
     const { builder } = this;
-    if (text === "dhcp") {
-      builder.report(path, 'a DHCP client is not supported yet: give the address, like "203.0.113.1/24"');
-      return undefined;
-    }
     const own = readInterfaceAddress(text, path, builder.report);
     if (own === undefined || !builder.hasRoom(own, longest, path)) return undefined;
     return isHostOf(own, own.address, "address", path, builder.report) ? own : undefined;

@@ -2,6 +2,8 @@
  * The configuration: one YAML file, `version: 1`, as `docs/configuration.md` describes it. Reading it never throws;
  * everything that is wrong is reported at once, with its line and column.
  */
+
+import type { LeasedAddress } from "../dhcp/lease.ts";
 import { buildPlan, type ResolvedPlan } from "./build.ts";
 import { type Checked, type Finding, loadChecked, parseChecked } from "./checked_file.ts";
 import { type ConfigurationError, formatError, formatPath, type Report } from "./errors.ts";
@@ -13,6 +15,8 @@ export type { Endpoint, IpfixPlan, ServicesPlan } from "./build_services.ts";
 export type { DevicePlan } from "./devices.ts";
 export { type ConfigurationError, formatError } from "./errors.ts";
 export type { Configuration, PortConfiguration } from "./schema.ts";
+
+const NO_LEASES: ReadonlyMap<string, LeasedAddress> = new Map();
 
 export type ConfigurationResult =
   | { configuration: Configuration; errors?: undefined }
@@ -42,10 +46,15 @@ export function checkConfiguration(value: unknown, file = "configuration"): Conf
 /**
  * The plan that a configuration stands for. Interfaces and ports that are in `previous` too keep their indexes; a port
  * counts as the same if its name, its network and its device's kind, namespace and name are the same.
+ * `leases` are what DHCP servers have given, by the name of the uplink; an uplink without one has no address and no routes.
  * @throws `TypeError` for a configuration that `checkConfiguration` would refuse.
  */
-export function resolvePlan(configuration: Configuration, previous?: ResolvedPlan): ResolvedPlan {
-  return buildPlan(configuration, previous, (path, message) => {
+export function resolvePlan(
+  configuration: Configuration,
+  previous?: ResolvedPlan,
+  leases: ReadonlyMap<string, LeasedAddress> = NO_LEASES,
+): ResolvedPlan {
+  return buildPlan(configuration, previous, leases, (path, message) => {
     throw new TypeError(formatError({ file: "configuration", path: formatPath(path), message }));
   });
 }
@@ -53,6 +62,6 @@ export function resolvePlan(configuration: Configuration, previous?: ResolvedPla
 function check(value: unknown): Finding[] {
   const found: Finding[] = [];
   const report: Report = (path, message, side = "value", line = undefined) => found.push({ path, message, side, line });
-  if (hasShape(value, report)) buildPlan(value, undefined, report);
+  if (hasShape(value, report)) buildPlan(value, undefined, NO_LEASES, report);
   return found;
 }

@@ -35,6 +35,8 @@ export interface DevicePlan {
   /** Address that the TAP gets in its namespace. */
   address?: { address: number; prefixLength: number };
   raw?: RawPlan;
+  /** An uplink whose address a DHCP server gives. */
+  isLeased?: true;
   /** Next hop of the default route that is made in the TAP's namespace. */
   defaultVia?: number;
 }

@@ -37,7 +37,7 @@ export const UplinkSchema = Type.Object(
     address: Type.String({
       title: WITH_LENGTH,
       description:
-        "The router's own address and the length of its subnet's prefix, /1 to /31. For `raw`: the host's, on `device`.",
+        "The router's own address and the length of its subnet's prefix, /1 to /31. For `raw`: the host's, on `device`. For `packet` also `dhcp`: a DHCP server gives it, and the routes.",
       examples: ["203.0.113.1/24"],
     }),
     addresses: Type.Optional(
@@ -48,7 +48,12 @@ export const UplinkSchema = Type.Object(
         description: "More addresses of the router's own, /1 to /32. MASQUERADE takes `address`.",
       }),
     ),
-    gateway: Type.Optional(address({ description: "Next hop of the default route, in a subnet of the uplink." })),
+    gateway: Type.Optional(
+      address({
+        description:
+          "Next hop of the default route, in a subnet of the uplink. With `address: dhcp`, instead of the lease's.",
+      }),
+    ),
     metric: Type.Optional(
       integer(0, LARGEST_METRIC, {
         default: 0,
@@ -59,7 +64,10 @@ export const UplinkSchema = Type.Object(
       mtu({ description: "Largest IPv4 packet in bytes. Default: the device's, also when that changes." }),
     ),
     mac: Type.Optional(
-      hardwareAddress({ description: "The router's own hardware address. Default: made from name and address." }),
+      hardwareAddress({
+        description:
+          "The router's own hardware address. Default: made from name and address (with `address: dhcp`: name and host name).",
+      }),
     ),
     netns: Type.Optional(
       netns({ description: "For `tap`: namespace that the device is made in. Default: the router's own." }),

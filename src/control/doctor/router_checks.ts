@@ -65,6 +65,9 @@ export function checkPorts({ ports, observedSeconds }: Pick<Health, "ports" | "o
 
 function checkPort({ name, state, txFull, txErrors, rxErrors }: PortHealth, seconds: number): Finding[] {
   const check = `port ${name}`;
+  if (state === "down (no DHCP lease)") {
+    return [problem(check, state, "see whether a DHCP server answers on its network (`tcpdump -ni DEVICE port 67`)")];
+  }
   if (state.startsWith("down")) {
     return [problem(check, state, "bring its link back: the router follows by itself")];
   }

@@ -22,6 +22,10 @@ export interface LinkHost {
   mtuChanged(): void;
   /** An open device is gone. */
   lost(plan: DevicePlan): void;
+  /** What keeps an uplink from working although its link is up. */
+  problemOf(plan: DevicePlan): string | undefined;
+  /** The link of an uplink has come up. */
+  linkIsBack(plan: DevicePlan): void;
   /** A device that has failed may be opened again. */
   retry(plan: DevicePlan): void;
   log(level: "info" | "warn", message: string): void;
@@ -32,6 +36,8 @@ export class UplinkLinks {
   private readonly watch: LinkWatch;
   /** Uplinks whose link is down, by the index of their port, with what is said of it. */
   private readonly down = new Map<number, string>();
+  /** Ports whose device itself carries nothing. */
+  private readonly linkless = new Set<number>();
 
   constructor(host: LinkHost) {
     this.host = host;
@@ -66,6 +72,7 @@ export class UplinkLinks {
     const uplink = this.host.uplinks().find((each) => each.plan.port === plan.port);
     if (uplink === undefined) return;
     this.down.delete(plan.port);
+    this.linkless.add(plan.port);
     this.host.setLink(uplink.interface, false);
     const link = this.watch.get(plan.netns, plan.ifname);
     if (link !== undefined && mayOpen(plan, link)) this.host.retry(plan);
@@ -107,8 +114,10 @@ export class UplinkLinks {
       this.host.lost(plan);
       return;
     }
-    const problem = problemOf(plan, link);
     const before = this.down.get(plan.port);
+    if (link.isUp && this.linkless.delete(plan.port)) this.host.linkIsBack(plan);
+    else if (!link.isUp) this.linkless.add(plan.port);
+    const problem = problemOf(plan, link) ?? this.host.problemOf(plan);
     if (problem === undefined) this.down.delete(plan.port);
     else this.down.set(plan.port, problem);
     this.host.setLink(index, problem === undefined);
