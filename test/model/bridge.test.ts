@@ -34,6 +34,10 @@ interface Flow {
   created: number;
   deadline: number;
   seenReply: boolean;
+  /** Where its original direction was last accepted, and what for. */
+  by: number;
+  egress: number;
+  dport: number;
   /** Packet classes that were accepted, with the ports between which they went, since the last reload. */
   admitted: Map<string, string>;
 }
@@ -54,8 +58,14 @@ class Model {
     this.stations.set(mac, port);
   }
 
+  /** A flow that had no answer yet ends when the policy forbids what the former one let begin. */
   reload(policy: Policy): void {
+    const before = this.policy;
     this.policy = policy;
+    this.flows = this.flows.filter(
+      ({ seenReply, by, egress, dport }) =>
+        seenReply || !begins(before, by, egress, dport) || begins(policy, by, egress, dport),
+    );
     for (const { admitted } of this.flows) admitted.clear();
   }
 
@@ -96,6 +106,9 @@ class Model {
         created: now,
         deadline: now + UDP_MS,
         seenReply: false,
+        by,
+        egress,
+        dport,
         admitted,
       });
       return true;
@@ -110,6 +123,7 @@ class Model {
     if (known !== undefined && this.portsOf(flow, isReply) === ports) return true;
     if (!this.accepts(kind === "new" ? "new" : "established", by, egress, dport)) return false;
     flow.admitted.set(kind, ports);
+    if (!isReply) Object.assign(flow, { by, egress });
     this.last.set(`${flow.key} ${isReply}`, ports);
     return true;
   }
@@ -119,9 +133,12 @@ class Model {
   }
 
   private accepts(state: string, by: number, egress: number, dport: number): boolean {
-    if (state === "established") return true;
-    return this.policy.begin.some(({ from, to, at }) => from === by && to === egress && (at < 0 || at === dport));
+    return state === "established" || begins(this.policy, by, egress, dport);
   }
+}
+
+function begins({ begin }: Policy, by: number, egress: number, dport: number): boolean {
+  return begin.some(({ from, to, at }) => from === by && to === egress && (at < 0 || at === dport));
 }
 
 function chainOf(policy: Policy): Chain {
@@ -187,6 +204,8 @@ function play(policy: Policy, script: readonly Step[]): void {
     else if (step.do === "reload") {
       current = step.policy;
       lan.apply(planOf(current));
+      // Flows that are forbidden end between two bursts.
+      lan.turn();
       model.reload(current);
     } else if (step.do === "announce") {
       lan.announce(NAMES[step.who]);
