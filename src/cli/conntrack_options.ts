@@ -1,9 +1,9 @@
 /** The command line of `tapir conntrack`: conntrack(8)'s commands, filters and output options. */
 import { type Command, Option } from "commander";
+import { parseKinds } from "../conntrack/event_kinds.ts";
 import { FILTER_NAMES, FilterError, type FilterName, parseFilter } from "../conntrack/filter.ts";
 import type { FormatOptions } from "../conntrack/format.ts";
 import { ExitCode, TapirError } from "../control/errors.ts";
-import { parseKinds } from "../control/flow_api.ts";
 
 const COMMANDS = {
   list: ["-L, --list", "list the flows"],

@@ -9,7 +9,8 @@
  */
 import type { IncomingMessage, ServerResponse } from "node:http";
 import { type TSchema, Type } from "typebox";
-import { ANY_EVENT, FlowEvent } from "../conntrack/events.ts";
+import { parseKinds } from "../conntrack/event_kinds.ts";
+import { ANY_EVENT } from "../conntrack/events.ts";
 import { FILTER_NAMES, FilterError, type FlowFilter, parseFilter } from "../conntrack/filter.ts";
 import { viewEvent } from "../conntrack/format.ts";
 import type { DropRow, StatsResult } from "../dataplane/messages.ts";
@@ -21,22 +22,6 @@ import type { RunningRouter } from "./router.ts";
 
 /** Bytes that may wait for a listener who does not read; what comes then is lost, and said to be. */
 const WAITING_LIMIT = 8 << 20;
-
-/** Names of events, as conntrack(8)'s `-e` has them. */
-const KINDS: Record<string, number> = {
-  NEW: FlowEvent.NEW,
-  UPDATES: FlowEvent.UPDATE,
-  DESTROY: FlowEvent.DESTROY,
-  ALL: ANY_EVENT,
-};
-
-/** Reads a list of kinds of events; throws where one is none. */
-export function parseKinds(text: string): number {
-  return text.split(",").reduce((kinds, name) => {
-    if (Object.hasOwn(KINDS, name)) return kinds | KINDS[name];
-    throw new FilterError(`--event-mask: '${name}' is none of ${Object.keys(KINDS).join(", ")}`);
-  }, 0);
-}
 
 /** What a query says of flows; `others` are keys of it that are about something else. */
 export function readFlowQuery(
