@@ -65,7 +65,7 @@ interface Remembered {
   unsaid: number;
 }
 
-/** A log that says the same thing of the same level at most once in ten seconds of `clock` (milliseconds). */
+/** A log with the same warning or error at most once in ten seconds of `clock` (milliseconds). */
 export function limitRepeats(log: Log, clock: () => number): Log {
   const remembered = new Map<string, Remembered>();
   const limited = (level: LogLevel) => (message: string) => {
@@ -82,8 +82,8 @@ export function limitRepeats(log: Log, clock: () => number): Log {
     if (remembered.size > MOST_REMEMBERED) remembered.delete(remembered.keys().next().value as string);
   };
   return {
-    debug: limited("debug"),
-    info: limited("info"),
+    debug: (message) => log.debug(message),
+    info: (message) => log.info(message),
     warn: limited("warn"),
     error: limited("error"),
     rule: (entry) => log.rule(entry),
