@@ -29,7 +29,11 @@ function read({ message }: Sending) {
   return { memory, options, type: options.get(DhcpOption.MESSAGE_TYPE)?.[0], transaction: dhcp.transaction(memory, 0) };
 }
 
+/** Far more than from one lease to the next. */
+const MOST_WAKES = 1000;
+
 class Conversation {
+  private wakes = 0;
   now = 1000;
   readonly client: DhcpClient;
   last: Sending | undefined;
@@ -44,8 +48,9 @@ class Conversation {
     return read(this.last);
   }
 
-  /** Goes to when the client wants to be woken, and wakes it. */
+  /** Goes to when the client wants to be woken, and wakes it; never for ever. */
   wake(): void {
+    if (this.wakes++ === MOST_WAKES) throw new Error("the client does not come to an end");
     this.now = Math.max(this.now, this.client.wakeAt);
     this.last = this.client.wake(this.now);
   }
