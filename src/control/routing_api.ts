@@ -46,7 +46,7 @@ export const ROUTING_ROUTES: readonly ApiRoute[] = [
     path: "/v1/routing/routes",
     summary: "Routes of a table, connected ones included, one a line.",
     query: { table: text("Table, by number or name, or `all`. Default: main.") },
-    answer: RouteRowSchema,
+    answer: Type.Array(RouteRowSchema),
     stream: sendRoutes,
   },
   {
