@@ -83,6 +83,14 @@ async function until<T>(question: () => Promise<T>, isSo: (answer: T) => boolean
   }
 }
 
+/** Every ping has its answer, but perhaps the last one, which was on its way when ping was told to end. */
+function expectNoneLost(output: string): void {
+  const answered = [...output.matchAll(/icmp_seq=(\d+) ttl/g)].map(([, sequence]) => Number(sequence));
+  expect(answered).toEqual(answered.map((_, index) => index + 1));
+  const transmitted = Number(/^(\d+) packets transmitted/m.exec(output)?.[1]);
+  expect(transmitted - answered.length).toBeLessThanOrEqual(1);
+}
+
 it.skipIf(!canRun)(
   "while 10 000 routes come, change and go, other flows lose nothing, and those concerned move",
   async () => {
@@ -118,14 +126,14 @@ nat: { masquerade: [ { from: 10.55.66.0/24, out: wan } ] }
     peer.configure(peerWith(routesOf(ROUTES, (prefix) => (prefix === MOVED ? "203.0.113.9" : "203.0.113.2"))));
     await moving.until(new RegExp(`ttl=${OTHER_TTL - 1}`));
     await moving.stop("SIGINT");
-    expect(moving.stdout()).toContain(" 0% packet loss");
+    expectNoneLost(moving.stdout());
 
     peer.configure(peerWith(routesOf(10, () => "203.0.113.2")));
     await until(followed, isAt(10), "most routes have gone");
     expect(await wayTo("20.39.15.7")).toMatchObject({ type: "none" });
 
     await unaffected.stop("SIGINT");
-    expect(unaffected.stdout()).toContain(" 0% packet loss");
+    expectNoneLost(unaffected.stdout());
     ip(undefined, `netns del ${place.daemon}`);
     await until(followed, (state) => state.routes === 0, "a namespace that goes takes its routes with it");
   },
