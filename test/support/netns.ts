@@ -1,7 +1,7 @@
 /**
  * Real namespaces, devices and routers for tests. Everything made here is named after this process, lives in
  * namespaces of its own (nothing of the host is touched), and is removed last-made first: when the test ends, for what
- * a test made; when the file ends, for what was made outside a test; and when the process exits, whatever happened.
+ * a test made; when the file ends, for what was made outside a test; and when the process exits or is told to end by a signal.
  */
 import { type ChildProcess, execFile, type SpawnOptions, spawn, spawnSync } from "node:child_process";
 import { accessSync, constants, existsSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
@@ -36,15 +36,24 @@ afterAll(async () => {
   for (const cleanup of [...pending].reverse()) await finish(cleanup);
 });
 
-process.on("exit", () => {
-  for (const cleanup of pending.reverse()) {
+function removeAll(): void {
+  for (const cleanup of pending.splice(0).reverse()) {
     try {
       cleanup.atExit();
     } catch {
       // The next one still has to go.
     }
   }
-});
+}
+
+process.on("exit", removeAll);
+// A signal ends a process without its exit: whoever interrupts the tests is left with nothing of them either.
+for (const signal of ["SIGTERM", "SIGINT", "SIGHUP"] as const) {
+  process.once(signal, () => {
+    removeAll();
+    process.kill(process.pid, signal);
+  });
+}
 
 /** Registers what removes a thing: at the end of the running test, or of the file where no test runs. */
 export function onCleanup(body: () => void | Promise<void>, atExit: () => void = () => void body()): void {
