@@ -2,14 +2,12 @@
  * The loop of the dataplane: receive a burst, take it through the router, send what comes out; then what the clock
  * and the control process want. It blocks in `receive` and nowhere else.
  */
+import { BURST_FRAMES } from "./burst.ts";
 import { Counter } from "./counters.ts";
 import { Housekeeping } from "./housekeeping.ts";
 import { finishBurst, runBurst } from "./pipeline.ts";
 import type { Router } from "./router.ts";
 import { StageTimer } from "./stage_timer.ts";
-
-/** Frames of one burst: enough to spread the cost of a call, few enough to stay in the cache. */
-export const BURST_FRAMES = 64;
 
 /** Longest sleep: timers are served this often when nothing comes. */
 const IDLE_MS = 20;

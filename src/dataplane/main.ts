@@ -12,12 +12,13 @@ import { type Engine, type EngineMemory, EngineState, native, PortCounter, PortK
 import type { FrameIo } from "../io/port.ts";
 import { Arena, SLOT_BYTES } from "../packet/arena.ts";
 import { Alarms } from "./alarms.ts";
+import { BURST_FRAMES } from "./burst.ts";
 import { Captures } from "./capture.ts";
 import { removeMatching } from "./end_flows.ts";
 import { explain } from "./explain/explain.ts";
 import { Tracer } from "./explain/tracer.ts";
 import { setLinkState } from "./link_state.ts";
-import { BURST_FRAMES, Loop } from "./loop.ts";
+import { Loop } from "./loop.ts";
 import type { Notice, Reply, Request } from "./messages.ts";
 import type { PortPlan } from "./plan.ts";
 import { Router } from "./router.ts";

@@ -4,6 +4,8 @@
  *
  * `generation` is raised by every change of rules, routes or neighbours; a flow admitted under an older one is
  * admitted again before its next packet goes on.
+ *
+ * Longer than other files: it names every part once, and `apply` compares the old of each with the new.
  */
 import { MacTable } from "../bridge/mac_table.ts";
 import { FLOW_SHIFT, FlowFlag, FlowWord } from "../conntrack/flow_layout.ts";
@@ -24,6 +26,7 @@ import type { Frame } from "../packet/frame.ts";
 import { STOP_REASONS } from "../packet/stop_reasons.ts";
 import { Neighbours } from "../routing/neighbours.ts";
 import { RouteEpochs } from "../routing/route_epochs.ts";
+import { BURST_LIMIT } from "./burst.ts";
 import type { Captures } from "./capture.ts";
 import { Counter, Counters } from "./counters.ts";
 import { endBridgedWithoutFilter, endFlows, endFlowsOf, endRepublished } from "./end_flows.ts";
@@ -56,9 +59,6 @@ export interface RouterOptions {
   flowMemory?: ArrayBuffer;
   counterMemory?: ArrayBuffer;
 }
-
-/** Burst positions are bounded by this. */
-export const BURST_LIMIT = 256;
 
 /** Flows keep the egress interface in 8 bits. */
 const INTERFACE_LIMIT = 256;

@@ -1,4 +1,5 @@
 /** Imports run one way: cli -> control -> dataplane -> {bridge, routing, filter, nat} -> conntrack -> packet. */
+import { spawnSync } from "node:child_process";
 import { readdirSync, readFileSync } from "node:fs";
 import { dirname, join, relative, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -54,6 +55,12 @@ describe("imports", () => {
       return target !== folder && !ALLOWED[folder].includes(target);
     });
     expect(wrong).toEqual([]);
+  });
+
+  it("let the router be the first that is loaded: nothing that it needs waits for it", () => {
+    const router = resolve(SOURCES, "../dist/src/dataplane/router.js");
+    const { status, stderr } = spawnSync(process.execPath, [router], { encoding: "utf8" });
+    expect({ status, stderr }).toEqual({ status: 0, stderr: "" });
   });
 
   it("let the dataplane's stages see devices through the port interface alone", () => {
