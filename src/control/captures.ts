@@ -8,7 +8,7 @@
  * goes away, or with the router; in each case the dataplane is told first, and only then is the ring free for another.
  */
 import type { Writable } from "node:stream";
-import type { CapturePlan } from "../dataplane/capture.ts";
+import type { CapturePlan } from "../dataplane/capture_plan.ts";
 import {
   CAPTURE_MEMORY_BYTES,
   CaptureRingReader,

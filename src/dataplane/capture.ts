@@ -19,8 +19,9 @@
 import { EtherType, etherType } from "../packet/ethernet.ts";
 import type { Frame } from "../packet/frame.ts";
 import { Stop } from "../packet/stop_reasons.ts";
-import { INSTRUCTION_WORDS, type Program, selects } from "../pcap_filter/expression.ts";
+import { selects } from "../pcap_filter/expression.ts";
 import { describe } from "./capture_describe.ts";
+import { Capture, type CapturePlan } from "./capture_plan.ts";
 import { CaptureRingWriter, Hook, MOST_CAPTURES, RecordWord } from "./capture_ring.ts";
 import { Counter } from "./counters.ts";
 import { FLOOD } from "./next_hop.ts";
@@ -30,53 +31,6 @@ import type { Router } from "./router.ts";
 const { ARP } = EtherType;
 const { BRIDGE, DROP, EGRESS, INGRESS, POSTROUTING, PREROUTING } = Hook;
 const { CONTINUE, FLOODED, FRAGMENT_HELD, ROUTED, SWITCHED } = Stop;
-
-/** What to capture, as it crosses the channel between the processes. */
-export interface CapturePlan {
-  /** Which of the captures: 0 to `MOST_CAPTURES` - 1. */
-  capture: number;
-  /** Bits: 1 << `Hook`. */
-  hooks: number;
-  /** The one port or interface that is looked at; -1: any. */
-  port: number;
-  interface: number;
-  snapBytes: number;
-  program: number[];
-}
-
-class Capture {
-  readonly hooks: number;
-  readonly port: number;
-  readonly interface: number;
-  readonly snapBytes: number;
-  readonly program: Program;
-  readonly ring: CaptureRingWriter;
-  /** For each slot, its records of this turn that wait for what becomes of the frame; -1: none. */
-  readonly ingressRecord: Int32Array;
-  readonly preroutingRecord: Int32Array;
-
-  constructor(plan: CapturePlan, ring: CaptureRingWriter, slotCount: number) {
-    if (plan.program.length % INSTRUCTION_WORDS !== 0) throw new RangeError("not a program");
-    this.hooks = plan.hooks;
-    this.port = plan.port;
-    this.interface = plan.interface;
-    this.snapBytes = plan.snapBytes;
-    this.program = Int32Array.from(plan.program);
-    this.ring = ring;
-    this.ingressRecord = new Int32Array(slotCount).fill(-1);
-    this.preroutingRecord = new Int32Array(slotCount).fill(-1);
-  }
-
-  wants(hook: number): boolean {
-    return (this.hooks & (1 << hook)) !== 0;
-  }
-
-  /** Whether it looks at a port (-1: each of the interface) of an interface. */
-  covers(port: number, interfaceIndex: number, interfaceOf: Int32Array): boolean {
-    if (this.port < 0) return this.interface < 0 || this.interface === interfaceIndex;
-    return port === this.port || (port < 0 && interfaceOf[this.port] === interfaceIndex);
-  }
-}
 
 export class Captures {
   private readonly rings: (ArrayBuffer | undefined)[] = new Array(MOST_CAPTURES).fill(undefined);

@@ -8,7 +8,7 @@ import type { FlowFilter } from "../conntrack/filter.ts";
 import type { ChainCounters } from "../filter/compiled_rules.ts";
 import type { RuleSet, TableName } from "../filter/rule_set.ts";
 import type { PolicyRule } from "../routing/policy.ts";
-import type { CapturePlan } from "./capture.ts";
+import type { CapturePlan } from "./capture_plan.ts";
 import type { DecidingRule } from "./explain/steps.ts";
 import type { ImpairmentPlan, LimitsPlan, NeighbourPlan, PortPlan, RouteChange, RouterPlan } from "./plan.ts";
 

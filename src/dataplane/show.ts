@@ -46,7 +46,7 @@ function showFdb(router: Router): FdbRow[] {
   return router.macs.entries(router.now);
 }
 
-const STATE_NAMES: Record<number, NeighbourRow["state"]> = {
+export const NEIGHBOUR_STATES: Readonly<Record<number, NeighbourRow["state"]>> = {
   [NeighbourState.INCOMPLETE]: "incomplete",
   [NeighbourState.REACHABLE]: "reachable",
   [NeighbourState.STALE]: "stale",
@@ -61,7 +61,7 @@ function showNeighbours(router: Router): NeighbourRow[] {
     interface: neighbours.interfaceOf[index],
     address: formatAddress(neighbours.address[index]),
     mac: neighbours.isUsable(index) ? formatMac(neighbours.macHigh[index], neighbours.macLow[index]) : null,
-    state: STATE_NAMES[neighbours.state[index]],
+    state: NEIGHBOUR_STATES[neighbours.state[index]],
     parked: neighbours.parkedCount[index],
   }));
 }

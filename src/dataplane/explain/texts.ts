@@ -6,8 +6,8 @@ import { isGroupMac } from "../../packet/ethernet.ts";
 import { Protocol } from "../../packet/ipv4.ts";
 import { formatAddress } from "../../packet/ipv4_address.ts";
 import { formatMac } from "../../packet/mac_address.ts";
-import { NeighbourState } from "../../routing/neighbours.ts";
 import type { Router } from "../router.ts";
+import { NEIGHBOUR_STATES } from "../show.ts";
 
 const PROTOCOL_NAMES: Record<number, string> = { 1: "icmp", 6: "tcp", 17: "udp", 47: "gre" };
 const ICMP_NAMES: Record<number, string> = {
@@ -75,15 +75,6 @@ export function translatedEnds(words: Int32Array, base: number): { source: strin
     destination: endpoint(protocol, words[base + FlowWord.REPLY_SOURCE], ports & 0xffff),
   };
 }
-
-const NEIGHBOUR_STATES: Record<number, string> = {
-  [NeighbourState.INCOMPLETE]: "incomplete",
-  [NeighbourState.REACHABLE]: "reachable",
-  [NeighbourState.STALE]: "stale",
-  [NeighbourState.PROBE]: "probe",
-  [NeighbourState.FAILED]: "failed",
-  [NeighbourState.PERMANENT]: "permanent",
-};
 
 export function neighbourState(state: number): string {
   return NEIGHBOUR_STATES[state] ?? "unknown";
