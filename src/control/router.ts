@@ -2,26 +2,18 @@
  * A running router as the control process holds it: configuration, devices, shared memory, dataplane. There is one way
  * to change it: a whole new configuration, whose difference to the present one becomes actions (close and open
  * devices, apply the plan). Attaching and detaching a container edit the configuration and go the same way.
+ *
+ * Longer than other files: a change is devices, routes, services and plan, all or nothing, one change at a time. What only
+ * asks the dataplane is in `dataplane_questions.ts`.
  */
 import { constants } from "node:os";
-import { type FlowFilter, parseFilter } from "../conntrack/filter.ts";
+import { parseFilter } from "../conntrack/filter.ts";
 import { FlowTable } from "../conntrack/flow_table.ts";
-import type { FlowView } from "../conntrack/format.ts";
 import { Counters } from "../dataplane/counters.ts";
-import type { TracePiece } from "../dataplane/explain/tracer.ts";
-import type {
-  CounterCarry,
-  FoundRoute,
-  Notice,
-  PortRow,
-  RemovedFlows,
-  RouteQuestion,
-  RuleLog,
-  ShowTable,
-} from "../dataplane/messages.ts";
+import type { CounterCarry, Notice, PortRow, RuleLog } from "../dataplane/messages.ts";
 import type { RouterPlan } from "../dataplane/plan.ts";
 import type { RulesChange } from "../filter/iptables/edit.ts";
-import type { RuleSet, TableName } from "../filter/rule_set.ts";
+import type { RuleSet } from "../filter/rule_set.ts";
 import { native } from "../io/native.ts";
 import { formatAddress } from "../packet/ipv4_address.ts";
 import { CaptureHub } from "./captures.ts";
@@ -35,6 +27,7 @@ import {
   resolvePlan,
 } from "./configuration/configuration.ts";
 import { DataplaneProcess } from "./dataplane_process.ts";
+import { DataplaneQuestions } from "./dataplane_questions.ts";
 import { compareDevices, type DeviceChange, isPlanned } from "./device_change.ts";
 import { checkSystem, closeDevice, failureOf, noNamespaceOf, type OpenDevice, openDevice } from "./devices.ts";
 import type { LeaseView } from "./dhcp/leased_uplink.ts";
@@ -43,7 +36,7 @@ import { compareConfigurations, compareOpen, type Difference } from "./differenc
 import { ExitCode, TapirError } from "./errors.ts";
 import type { LinkEvent } from "./events_api.ts";
 import { FlowEventHub } from "./flow_events.ts";
-import { FlowReader, viewRemoved } from "./flows.ts";
+import { FlowReader } from "./flows.ts";
 import type { Cause } from "./history.ts";
 import { withRules } from "./iptables.ts";
 import { Routing } from "./routing/routing.ts";
@@ -62,7 +55,7 @@ export interface RouterEvents {
   died(reason: string): void;
 }
 
-export class RunningRouter {
+export class RunningRouter extends DataplaneQuestions {
   configuration: Configuration;
   resolved: ResolvedPlan;
   readonly flows: FlowReader;
@@ -81,7 +74,7 @@ export class RunningRouter {
   private readonly failed = new Map<number, string>();
   private readonly links: UplinkLinks;
   private readonly leases: Leases;
-  private readonly dataplane: DataplaneProcess;
+  protected readonly dataplane: DataplaneProcess;
   private readonly memoryFds: number[];
   private readonly events: RouterEvents;
   private lastChange: Promise<void> = Promise.resolve();
@@ -114,6 +107,7 @@ export class RunningRouter {
     devices: OpenDevice[],
     events: RouterEvents,
   ) {
+    super();
     this.configuration = configuration;
     this.resolved = resolved;
     this.events = events;
@@ -135,7 +129,7 @@ export class RunningRouter {
     this.links = new UplinkLinks({
       uplinks: () => this.uplinks(),
       setLink: (index, isUp) => this.tell({ type: "set-link", interface: index, isUp }),
-      mtuChanged: () => this.tell({ type: "apply", plan: this.completePlan(this.resolved) }),
+      mtuChanged: () => this.takeMtu(),
       problemOf: (plan) => this.leaseProblemOf(plan),
       linkIsBack: (plan) => this.leases.linkIsBack(plan),
       lost: ({ port }) => this.fail(port, constants.errno.ENODEV),
@@ -164,6 +158,7 @@ export class RunningRouter {
     const { limits } = this.resolved;
     const plan = { ...this.completePlan(this.resolved), routes: [] };
     await this.dataplane.request({ type: "start", plan, limits, spinMicroseconds: SPIN_MICROSECONDS }, this.memoryFds);
+    this.rulesInForce = JSON.stringify(plan.rules);
     await this.routing.configure(this.resolved);
     for (const device of this.devices.values()) await this.addPort(device, this.resolved);
     this.leases.sync(this.resolved.devices);
@@ -180,9 +175,14 @@ export class RunningRouter {
     cause: Cause = { source: "api" },
     isLenient = false,
   ): Promise<void> {
-    const changed = this.lastChange.then(() => this.changeTo(edit(this.configuration), cause, isLenient));
-    this.lastChange = changed.catch(() => {});
-    return changed;
+    return this.inTurn(() => this.changeTo(edit(this.configuration), cause, isLenient));
+  }
+
+  /** Runs one piece of work after the other; one that fails holds up none behind it. */
+  private inTurn(work: () => Promise<void>): Promise<void> {
+    const done = this.lastChange.then(work);
+    this.lastChange = done.catch(() => {});
+    return done;
   }
 
   /** What changing to a configuration that `checkConfiguration` accepts would do. */
@@ -196,7 +196,7 @@ export class RunningRouter {
 
   /** Changes the rules in force, and with them the configuration; the counters of what is not touched go on. */
   changeRules(edit: (present: RuleSet) => RulesChange, cause: Cause): Promise<void> {
-    const changed = this.lastChange.then(async () => {
+    return this.inTurn(async () => {
       this.refuseWithoutLease();
       const { rules, ...carry } = edit(this.resolved.plan.rules);
       this.carry = carry;
@@ -206,8 +206,6 @@ export class RunningRouter {
         this.carry = undefined;
       }
     });
-    this.lastChange = changed.catch(() => {});
-    return changed;
   }
 
   /** Rules become text: what an uplink publishes needs its address by then. */
@@ -217,16 +215,6 @@ export class RunningRouter {
     throw new TapirError(
       `uplink ${waiting.on} publishes ports and has no DHCP lease: rules can be changed once it has`,
     );
-  }
-
-  /** Sets counters to zero: of a table, of a chain, or of one rule of it (from 0). */
-  async zeroRules(table: TableName, chain?: string, rule?: number): Promise<void> {
-    await this.dataplane.request({
-      type: "zero-rules",
-      table,
-      ...(chain === undefined ? {} : { chain }),
-      ...(rule === undefined ? {} : { rule }),
-    });
   }
 
   private async changeTo(configuration: Configuration, cause: Cause, isLenient: boolean): Promise<void> {
@@ -274,16 +262,13 @@ export class RunningRouter {
 
   /** Addresses have been leased or have ended: the same configuration is another plan. */
   private takeLeases(): void {
-    const apply = async (): Promise<void> => {
+    this.inTurn(async () => {
       if (this.isStopping) return;
       const next = this.resolve(this.configuration);
       await this.switchTo(next, this.compare(next));
       this.resolved = next;
       this.links.sync();
-    };
-    this.lastChange = this.lastChange.then(apply).catch((error: Error) => {
-      this.log("error", `the DHCP lease cannot be used: ${error.message}`);
-    });
+    }).catch((error: Error) => this.log("error", `the DHCP lease cannot be used: ${error.message}`));
   }
 
   private compare(next: ResolvedPlan): DeviceChange {
@@ -313,7 +298,7 @@ export class RunningRouter {
 
   /** Opens a device that has come back. */
   private retry({ port }: DevicePlan): void {
-    const reopen = async (): Promise<void> => {
+    this.inTurn(async () => {
       const plan = this.resolved.devices.find((each) => each.port === port);
       if (plan === undefined || this.isStopping || !this.failed.has(port)) return;
       await this.tryToOpen(plan, this.resolved);
@@ -321,9 +306,14 @@ export class RunningRouter {
       this.events.log("info", `port ${plan.name} works again`);
       await this.applyPlan(this.resolved).catch((error: Error) => this.log("error", `the dataplane: ${error.message}`));
       this.links.sync();
-    };
-    // Whatever happens to it, the next change has its turn.
-    this.lastChange = this.lastChange.then(reopen).catch((error: Error) => this.log("error", error.message));
+    }).catch((error: Error) => this.log("error", error.message));
+  }
+
+  /** A device's MTU is that of its interface, in the same plan. */
+  private takeMtu(): void {
+    this.inTurn(async () => {
+      if (!this.isStopping) await this.applyPlan(this.resolved);
+    }).catch((error: Error) => this.log("error", `the dataplane: ${error.message}`));
   }
 
   private uplinks(): UplinkDevice[] {
@@ -419,56 +409,8 @@ export class RunningRouter {
     for (const device of opened) this.devices.set(device.plan.port, device);
   }
 
-  show(table: ShowTable): Promise<unknown> {
-    return this.dataplane.request({ type: "show", table });
-  }
-
-  /** Has the dataplane time the stages of one burst in `everyBursts`, for so long. */
-  async timeStages(everyBursts: number, forMs: number): Promise<void> {
-    await this.dataplane.request({ type: "time-stages", everyBursts, forMs });
-  }
-
   log(level: "info" | "warn" | "error", message: string): void {
     this.events.log(level, message);
-  }
-
-  /** Begins to record the walks of live packets; the trace's number. */
-  startTrace(program: number[], port: number, perSecond: number): Promise<number> {
-    return this.dataplane.request({ type: "trace-start", program, port, perSecond }) as Promise<number>;
-  }
-
-  readTrace(trace: number): Promise<TracePiece> {
-    return this.dataplane.request({ type: "trace-read", trace }) as Promise<TracePiece>;
-  }
-
-  async stopTrace(trace: number): Promise<void> {
-    await this.dataplane.request({ type: "trace-stop", trace });
-  }
-
-  /** What would happen to an Ethernet frame that comes in by a port; changes nothing. */
-  explain(port: number, frame: Uint8Array, fitsNumbers: boolean): Promise<unknown> {
-    return this.dataplane.request({ type: "explain", port, frame: Buffer.from(frame).toString("base64"), fitsNumbers });
-  }
-
-  /** Ends the flows of a filter and says which. */
-  async *removeFlows(filter: FlowFilter): AsyncGenerator<FlowView> {
-    for await (const piece of this.removeByPieces(filter, false)) yield* viewRemoved(piece);
-  }
-
-  /** Ends the flows of a filter; returns how many. */
-  async removeFlowsQuietly(filter: FlowFilter): Promise<number> {
-    let removed = 0;
-    for await (const piece of this.removeByPieces(filter, true)) removed += piece.removed;
-    return removed;
-  }
-
-  /** The dataplane forwards in between. */
-  private async *removeByPieces(filter: FlowFilter, isQuiet: boolean): AsyncGenerator<RemovedFlows> {
-    for (let from = 0; from >= 0; ) {
-      const piece = (await this.dataplane.request({ type: "remove-flows", filter, from, isQuiet })) as RemovedFlows;
-      yield piece;
-      from = piece.next;
-    }
   }
 
   /** Ports with their names, devices and counters. */
@@ -534,11 +476,6 @@ export class RunningRouter {
 
   private tellPort(event: LinkEvent): void {
     for (const listener of this.portListeners) listener(event);
-  }
-
-  /** Asks the dataplane which way a packet would take. */
-  findRoute(question: RouteQuestion): Promise<FoundRoute> {
-    return this.dataplane.request({ type: "find-route", question }) as Promise<FoundRoute>;
   }
 
   /** The plan with the MTUs that only the devices know, and without the routes, which go by themselves. */

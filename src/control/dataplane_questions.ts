@@ -1,0 +1,75 @@
+/** What the dataplane is asked, and told to do, while the configuration stays what it is. */
+import type { FlowFilter } from "../conntrack/filter.ts";
+import type { FlowView } from "../conntrack/format.ts";
+import type { TracePiece } from "../dataplane/explain/tracer.ts";
+import type { FoundRoute, RemovedFlows, RouteQuestion, ShowTable } from "../dataplane/messages.ts";
+import type { TableName } from "../filter/rule_set.ts";
+import type { DataplaneProcess } from "./dataplane_process.ts";
+import { viewRemoved } from "./flows.ts";
+
+export abstract class DataplaneQuestions {
+  protected abstract readonly dataplane: DataplaneProcess;
+
+  /** Sets counters to zero: of a table, of a chain, or of one rule of it (from 0). */
+  async zeroRules(table: TableName, chain?: string, rule?: number): Promise<void> {
+    await this.dataplane.request({
+      type: "zero-rules",
+      table,
+      ...(chain === undefined ? {} : { chain }),
+      ...(rule === undefined ? {} : { rule }),
+    });
+  }
+
+  show(table: ShowTable): Promise<unknown> {
+    return this.dataplane.request({ type: "show", table });
+  }
+
+  /** Has the dataplane time the stages of one burst in `everyBursts`, for so long. */
+  async timeStages(everyBursts: number, forMs: number): Promise<void> {
+    await this.dataplane.request({ type: "time-stages", everyBursts, forMs });
+  }
+
+  /** Begins to record the walks of live packets; the trace's number. */
+  startTrace(program: number[], port: number, perSecond: number): Promise<number> {
+    return this.dataplane.request({ type: "trace-start", program, port, perSecond }) as Promise<number>;
+  }
+
+  readTrace(trace: number): Promise<TracePiece> {
+    return this.dataplane.request({ type: "trace-read", trace }) as Promise<TracePiece>;
+  }
+
+  async stopTrace(trace: number): Promise<void> {
+    await this.dataplane.request({ type: "trace-stop", trace });
+  }
+
+  /** What would happen to an Ethernet frame that comes in by a port; changes nothing. */
+  explain(port: number, frame: Uint8Array, fitsNumbers: boolean): Promise<unknown> {
+    return this.dataplane.request({ type: "explain", port, frame: Buffer.from(frame).toString("base64"), fitsNumbers });
+  }
+
+  /** Ends the flows of a filter and says which. */
+  async *removeFlows(filter: FlowFilter): AsyncGenerator<FlowView> {
+    for await (const piece of this.removeByPieces(filter, false)) yield* viewRemoved(piece);
+  }
+
+  /** Ends the flows of a filter; returns how many. */
+  async removeFlowsQuietly(filter: FlowFilter): Promise<number> {
+    let removed = 0;
+    for await (const piece of this.removeByPieces(filter, true)) removed += piece.removed;
+    return removed;
+  }
+
+  /** The dataplane forwards in between. */
+  private async *removeByPieces(filter: FlowFilter, isQuiet: boolean): AsyncGenerator<RemovedFlows> {
+    for (let from = 0; from >= 0; ) {
+      const piece = (await this.dataplane.request({ type: "remove-flows", filter, from, isQuiet })) as RemovedFlows;
+      yield piece;
+      from = piece.next;
+    }
+  }
+
+  /** Asks the dataplane which way a packet would take. */
+  findRoute(question: RouteQuestion): Promise<FoundRoute> {
+    return this.dataplane.request({ type: "find-route", question }) as Promise<FoundRoute>;
+  }
+}
