@@ -359,13 +359,31 @@ export interface VethEnd {
   mac?: string;
 }
 
-/** A pair of devices between two namespaces, both up. They go with their namespaces. */
+/** Longest wait for a device's carrier. The kernel hands them on once a second at worst, later on a busy machine. */
+const CARRIER_MS = 20_000;
+
+/** A pair of devices between two namespaces, both up and carrying. They go with their namespaces. */
 export function veth(left: VethEnd, right: VethEnd): void {
-  ip(undefined, `link add ${left.ifname} netns ${left.netns} type veth peer name ${right.ifname} netns ${right.netns}`);
+  // Ends with one index between them get their carrier up to a second later (linkwatch takes them for one device).
+  const index = 1000 + 2 * ++count;
+  ip(
+    undefined,
+    `link add ${left.ifname} index ${index} netns ${left.netns} type veth ` +
+      `peer name ${right.ifname} index ${index + 1} netns ${right.netns}`,
+  );
   for (const end of [left, right]) {
     if (end.mac !== undefined) ip(end.netns, `link set ${end.ifname} address ${end.mac}`);
     if (end.address !== undefined) ip(end.netns, `address add ${end.address} dev ${end.ifname}`);
     ip(end.netns, `link set ${end.ifname} up`);
+  }
+  for (const end of [left, right]) untilCarrying(end);
+}
+
+/** A device that is up drops what it is given to send until it has a queueing discipline. */
+function untilCarrying({ netns, ifname }: VethEnd): void {
+  const deadline = Date.now() + CARRIER_MS;
+  while (!/qdisc (?!noop).* state UP/.test(ip(netns, `-o link show dev ${ifname}`))) {
+    if (Date.now() > deadline) throw new Error(`${ifname} in ${netns} gets no carrier`);
   }
 }
 

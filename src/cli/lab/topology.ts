@@ -3,8 +3,11 @@ import { spawnSync } from "node:child_process";
 import { existsSync, writeFileSync } from "node:fs";
 import { ExitCode, TapirError } from "../../control/errors.ts";
 import { native } from "../../io/native.ts";
-import { Address, Netns, netnsPath } from "./places.ts";
+import { Address, Netns, netnsPath, type Place, ROUTER_UPLINK, UPLINK } from "./places.ts";
 import { Interrupted, type Processes } from "./processes.ts";
+
+/** Longest wait for a device's carrier. The kernel hands them on once a second at worst, later on a busy machine. */
+const CARRIER_MS = 10_000;
 
 export class Topology {
   private readonly processes: Processes;
@@ -31,12 +34,26 @@ export class Topology {
       silenceIpv6(name);
       await this.ip("-n", name, "link", "set", "lo", "up");
     }
-    await this.ip(..."link add up0 netns tapir-router type veth peer name eth0 netns tapir-wan".split(" "));
+    // Ends with one index between them get their carrier up to a second later (linkwatch takes them for one device).
+    await this.ip(
+      ..."link add up0 index 10 netns tapir-router type veth peer name eth0 index 11 netns tapir-wan".split(" "),
+    );
     for (const address of [`${Address.OUTSIDE}/24`, `${Address.SECOND_ROUTER}/24`]) {
       await this.ip("-n", Netns.WAN, "address", "add", address, "dev", "eth0");
     }
     await this.ip("-n", Netns.WAN, "address", "add", `${Address.FURTHER}/32`, "dev", "lo");
-    await this.ip("-n", Netns.WAN, "link", "set", "eth0", "up");
+    for (const { netns, device } of [ROUTER_UPLINK, UPLINK]) await this.ip("-n", netns, "link", "set", device, "up");
+    for (const place of [ROUTER_UPLINK, UPLINK]) await this.untilCarrying(place);
+  }
+
+  /** A device that is up drops what it is given to send until it has a queueing discipline. */
+  private async untilCarrying({ netns, device }: Place): Promise<void> {
+    const deadline = Date.now() + CARRIER_MS;
+    for (;;) {
+      const { stdout } = await this.processes.run(undefined, "ip", "-n", netns, "-o", "link", "show", "dev", device);
+      if (/qdisc (?!noop).* state UP/.test(stdout)) return;
+      if (Date.now() > deadline) throw new TapirError(`${device} in ${netns} gets no carrier`);
+    }
   }
 
   /** Removes what was made, last-made first; never throws, and does not wait for the event loop. */
