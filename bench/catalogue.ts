@@ -11,7 +11,7 @@ import { capacity } from "./measures/capacity.ts";
 import { ceiling } from "./measures/ceiling.ts";
 import { frameSizes } from "./measures/frame_sizes.ts";
 import { garbage } from "./measures/garbage.ts";
-import { lpmMeasure, pipelineMeasure } from "./measures/in_memory.ts";
+import { hooksMeasure, lpmMeasure, pipelineMeasure } from "./measures/in_memory.ts";
 import { latency } from "./measures/latency.ts";
 import type { Measure } from "./measures/measure.ts";
 import { newFlowsMeasure } from "./measures/new_flows.ts";
@@ -41,6 +41,7 @@ export const ENGINES: readonly Engine[] = [
 export const MEASURES: readonly Measure[] = [
   pipelineMeasure,
   lpmMeasure,
+  hooksMeasure,
   ceiling,
   smallFrames,
   oneFlowMeasure,

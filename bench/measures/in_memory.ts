@@ -5,11 +5,15 @@ import { packageRoot } from "../../src/io/package_root.ts";
 import type { LpmBenchmark } from "../lpm.ts";
 import type { PipelineResult } from "../pipeline_memory.ts";
 import { Started } from "../processes.ts";
+import { summarise } from "../statistics.ts";
+import { copyWithoutHooks } from "../without_hooks.ts";
 import { type Case, type Measure, plainNumber } from "./measure.ts";
 
+const DIST = join(packageRoot(), "dist");
+
 /** Calls a function of one of the bench's modules in a fresh process, with the dataplane's settings of V8. */
-async function callInProcess<T>(module: string, name: string, ...words: readonly unknown[]): Promise<T> {
-  const file = join(packageRoot(), "dist/bench", module);
+async function callInProcess<T>(dist: string, module: string, name: string, ...words: readonly unknown[]): Promise<T> {
+  const file = join(dist, "bench", module);
   const call = `import { ${name} } from ${JSON.stringify(file)};
 console.log(JSON.stringify(${name}(...${JSON.stringify(words)})));`;
   const program = new Started(process.execPath, [...V8_FLAGS, "--input-type=module", "-e", call]);
@@ -36,7 +40,7 @@ function pipelineCase(flows: number): Case {
     ],
     run: async ({ quick }) => {
       const runs = quick ? QUICK_RUNS : RUNS;
-      const result = await callInProcess<PipelineResult>("pipeline_memory.js", "bestPipeline", flows, runs);
+      const result = await callInProcess<PipelineResult>(DIST, "pipeline_memory.js", "bestPipeline", flows, runs);
       return {
         values: {
           rate: result.packetsPerSecond / 1e6,
@@ -61,6 +65,47 @@ export const pipelineMeasure: Measure = {
   cases: [1000, 100_000, 1_000_000].map(pipelineCase),
 };
 
+/** Pairs of processes, with and without, one after the other. */
+const PAIRS = 5;
+
+export const hooksMeasure: Measure = {
+  ...common,
+  mostRounds: 2,
+  name: "hooks",
+  title: "Captures and traces that nobody uses",
+  method:
+    "The pipeline in memory (1 000 flows) as it is, and the same code without the places that look whether a capture or a trace wants to see a frame: pairs of processes in turn, the median of each, and of the differences. One in a hundred of the time of a small frame on TAPs (L1) is 10 ns and more.",
+  isLong: true,
+  cases: [
+    {
+      name: "1 000 flows",
+      flows: 0,
+      seconds: 30,
+      metrics: [
+        { name: "as it is", unit: "ns/packet", better: "lower" },
+        { name: "without", unit: "ns/packet", better: "lower" },
+        { name: "cost", unit: "ns/packet", better: "lower" },
+      ],
+      run: async () => {
+        const { folder } = copyWithoutHooks();
+        const time = async (dist: string) =>
+          (await callInProcess<PipelineResult>(dist, "pipeline_memory.js", "bestPipeline", 1000, QUICK_RUNS))
+            .nanosecondsPerPacket;
+        const pairs: { with: number; without: number }[] = [];
+        for (let pair = 0; pair < PAIRS; pair++) pairs.push({ with: await time(DIST), without: await time(folder) });
+        return {
+          values: {
+            "as it is": summarise(pairs.map((pair) => pair.with))?.median ?? null,
+            without: summarise(pairs.map((pair) => pair.without))?.median ?? null,
+            cost: summarise(pairs.map((pair) => pair.with - pair.without))?.median ?? null,
+          },
+          problems: [],
+        };
+      },
+    },
+  ],
+};
+
 function lpmCase(routes: number): Case {
   return {
     name: `${plainNumber(routes)} route${routes === 1 ? "" : "s"}`,
@@ -73,7 +118,7 @@ function lpmCase(routes: number): Case {
       { name: "median update", unit: "us", better: "lower" },
     ],
     run: async () => {
-      const result = await callInProcess<LpmBenchmark>("lpm.js", "benchmarkLpm", routes);
+      const result = await callInProcess<LpmBenchmark>(DIST, "lpm.js", "benchmarkLpm", routes);
       return {
         values: {
           "look-ups": result.lookupsPerSecond / 1e6,

@@ -10,7 +10,8 @@ import { Address, tapirWorld } from "./worlds.ts";
 
 const canRun = requireSystem([], "reloads under load");
 
-const RELOADS = 200;
+/** More on demand: they take a tenth of a second each where the machine has other work. */
+const RELOADS = Number(process.env.TAPIR_RELOADS ?? 200);
 
 const ECHO = `
 const socket = require("dgram").createSocket({ type: "udp4", recvBufferSize: 1 << 20 });
@@ -91,5 +92,5 @@ describe.skipIf(!canRun)("a flow under load", () => {
     expect(counted.sent).toBeGreaterThan(RELOADS);
     const [flow, ...rest] = await client.flows({ proto: "udp", dport: "9000" });
     expect([rest.length, flow.original.packets, flow.reply.packets]).toEqual([0, counted.sent, counted.sent]);
-  }, 120_000);
+  }, 300_000);
 });
