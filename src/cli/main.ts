@@ -24,6 +24,7 @@ import { addReplay } from "./replay.ts";
 import { addRoute } from "./route.ts";
 import { addRule } from "./rule.ts";
 import { SHOWN, type Shown, show } from "./show.ts";
+import { addSnapshot } from "./snapshot.ts";
 import { type CommonOptions, talking } from "./talking.ts";
 import { addTop } from "./top/top_command.ts";
 import { addTrace } from "./trace.ts";
@@ -234,6 +235,7 @@ Exit codes: 0 done, 1 failed, 2 wrong usage, 3 invalid configuration, 4 no route
   addCapture(program);
   addTop(program);
   addTrace(program);
+  addSnapshot(program);
   addCompletion(program);
   program.hook("preAction", (_, command) => takeSocket(program, command));
   for (const command of program.commands) command.exitOverride().configureOutput(program.configureOutput());

@@ -13,6 +13,7 @@ import { METRICS_ROUTES } from "./metrics/metrics_api.ts";
 import { NAMES_ROUTES } from "./names_api.ts";
 import { openApiDocument } from "./openapi.ts";
 import { ROUTING_ROUTES } from "./routing_api.ts";
+import { SNAPSHOT_ROUTES } from "./snapshot/snapshot_api.ts";
 import { TABLE_ROUTES } from "./table_api.ts";
 import { TOP_ROUTES } from "./top/top_api.ts";
 import { TRACE_ROUTES } from "./trace_api.ts";
@@ -32,6 +33,7 @@ export const ROUTES: readonly ApiRoute[] = [
   ...CAPTURE_ROUTES,
   ...TOP_ROUTES,
   ...TRACE_ROUTES,
+  ...SNAPSHOT_ROUTES,
   {
     method: "GET",
     path: "/v1/openapi.json",

@@ -2,7 +2,7 @@
 import type { FlowFilter } from "../conntrack/filter.ts";
 import type { FlowView } from "../conntrack/format.ts";
 import type { TracePiece } from "../dataplane/explain/tracer.ts";
-import type { FoundRoute, RemovedFlows, RouteQuestion, ShowTable } from "../dataplane/messages.ts";
+import type { FoundRoute, RemovedFlows, Restored, RouteQuestion, ShowTable } from "../dataplane/messages.ts";
 import type { TableName } from "../filter/rule_set.ts";
 import type { DataplaneProcess } from "./dataplane_process.ts";
 import { viewRemoved } from "./flows.ts";
@@ -57,6 +57,11 @@ export abstract class DataplaneQuestions {
     let removed = 0;
     for await (const piece of this.removeByPieces(filter, true)) removed += piece.removed;
     return removed;
+  }
+
+  /** Has the dataplane take flows that another router has left: base64 of their words. */
+  restoreFlows(flows: string): Promise<Restored> {
+    return this.dataplane.request({ type: "restore-flows", flows }) as Promise<Restored>;
   }
 
   /** The dataplane forwards in between. */

@@ -10,6 +10,8 @@ import type { RemovedFlows } from "../dataplane/messages.ts";
 
 /** How often an entry is read again that became another flow meanwhile; then it is left out. */
 const READ_ATTEMPTS = 4;
+/** How often one is read again that changed meanwhile, where all its words have to be of one moment. */
+const SETTLE_ATTEMPTS = 32;
 
 export class FlowReader {
   readonly header: Int32Array;
@@ -40,6 +42,25 @@ export class FlowReader {
   /** The words of the flow that has entry `flow`, valid until the next is asked for; undefined where none has it. */
   entry(flow: number): Int32Array | undefined {
     return this.read(flow << FLOW_SHIFT) ? this.copy : undefined;
+  }
+
+  /**
+   * As `entry`, with all words of one moment: read twice, the same both times. "torn" for one that has changed with
+   * every reading.
+   */
+  settled(flow: number): Int32Array | "torn" | undefined {
+    const base = flow << FLOW_SHIFT;
+    for (let attempt = 0; attempt < SETTLE_ATTEMPTS; attempt++) {
+      if (!this.read(base)) return undefined;
+      if (this.isUnchanged(base)) return this.copy;
+    }
+    return "torn";
+  }
+
+  private isUnchanged(base: number): boolean {
+    const { words, copy } = this;
+    for (let word = 0; word < FLOW_WORDS; word++) if (words[base + word] !== copy[word]) return false;
+    return true;
   }
 
   /** Copies an entry; false when it is not in use. */

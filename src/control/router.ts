@@ -41,6 +41,7 @@ import type { Cause } from "./history.ts";
 import { withRules } from "./iptables.ts";
 import { Routing } from "./routing/routing.ts";
 import { Services } from "./services.ts";
+import { Snapshots } from "./snapshot/snapshots.ts";
 import type { RawCounters } from "./uplinks/raw/raw_uplink.ts";
 import { type UplinkDevice, UplinkLinks } from "./uplinks/uplink_links.ts";
 
@@ -66,6 +67,7 @@ export class RunningRouter extends DataplaneQuestions {
   readonly portListeners = new Set<(event: LinkEvent) => void>();
   readonly routing: Routing;
   readonly services: Services;
+  readonly snapshots: Snapshots;
   /** The dataplane's counters, as it writes them. */
   readonly counters: Counters;
   readonly captures: CaptureHub;
@@ -144,6 +146,7 @@ export class RunningRouter extends DataplaneQuestions {
     this.flowEvents = new FlowEventHub((request, descriptors) => this.dataplane.request(request, descriptors));
     this.changes = new Changes(this);
     this.services = new Services(this);
+    this.snapshots = new Snapshots(this);
     this.captures = new CaptureHub(
       (request, descriptors) => this.dataplane.request(request, descriptors),
       () => this.resolved,
@@ -160,10 +163,12 @@ export class RunningRouter extends DataplaneQuestions {
     await this.dataplane.request({ type: "start", plan, limits, spinMicroseconds: SPIN_MICROSECONDS }, this.memoryFds);
     this.rulesInForce = JSON.stringify(plan.rules);
     await this.routing.configure(this.resolved);
+    await Snapshots.restore(this, (flows) => this.restoreFlows(flows));
     for (const device of this.devices.values()) await this.addPort(device, this.resolved);
     this.leases.sync(this.resolved.devices);
     this.links.sync();
     await this.services.follow(this.resolved);
+    this.snapshots.follow(this.resolved);
   }
 
   /**
@@ -231,6 +236,7 @@ export class RunningRouter extends DataplaneQuestions {
     await this.switchTo(next, isLenient ? allRetried(change) : change);
     this.configuration = configuration;
     this.resolved = next;
+    this.snapshots.follow(next);
     for (const port of this.failed.keys()) {
       if (!next.devices.some((plan) => plan.port === port)) this.failed.delete(port);
     }
@@ -450,6 +456,7 @@ export class RunningRouter extends DataplaneQuestions {
     await this.captures.close();
     this.routing.close();
     await this.dataplane.stop();
+    await this.snapshots.stop();
     for (const device of this.devices.values()) closeDevice(device);
     this.devices.clear();
     for (const fd of this.memoryFds.splice(0)) native().closeDescriptor(fd);

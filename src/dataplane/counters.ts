@@ -43,6 +43,9 @@ export const COUNTER_NAMES = [
   /** Copies of frames in the rings of captures, and those that found no room there. */
   "framesCaptured",
   "capturesLost",
+  /** Flows of a snapshot that were taken at the start, and those that were not. */
+  "flowsRestored",
+  "flowsNotRestored",
 ] as const;
 
 export type CounterName = (typeof COUNTER_NAMES)[number];

@@ -75,17 +75,19 @@ export function endBridgedWithoutFilter({ flows, interfaces }: Router): void {
 
 /** Ends exactly the flows whose destination the rules would not translate any more, or otherwise, or only now. */
 export function endRepublished(router: Router): void {
-  const { flows } = router;
-  const { words } = flows;
-  endFlows(flows, (base, status) => {
-    if ((status & (FlowFlag.DESTINATION_MAPPED | FlowFlag.BRIDGED)) !== 0) return false;
-    const choice = destinationOfFlow(router, base);
-    if ((status & FlowFlag.DESTINATION_NAT) === 0) return choice !== undefined;
-    if (choice === undefined || choice.isPublished !== ((status & FlowFlag.PUBLISHED) !== 0)) return true;
-    const protocol = status & 0xff;
-    const hasPorts = protocol === Protocol.TCP || protocol === Protocol.UDP;
-    const port = hasPorts ? words[base + FlowWord.PORTS] & 0xffff : 0;
-    const toPort = hasPorts ? words[base + FlowWord.REPLY_PORTS] >>> 16 : 0;
-    return !choice.allows(words[base + FlowWord.DESTINATION], port, words[base + FlowWord.REPLY_SOURCE], toPort);
-  });
+  endFlows(router.flows, (base, status) => isRepublished(router, base, status));
+}
+
+/** Whether the rules would not translate the destination of a flow any more, or otherwise, or only now. */
+export function isRepublished(router: Router, base: number, status: number): boolean {
+  const { words } = router.flows;
+  if ((status & (FlowFlag.DESTINATION_MAPPED | FlowFlag.BRIDGED)) !== 0) return false;
+  const choice = destinationOfFlow(router, base);
+  if ((status & FlowFlag.DESTINATION_NAT) === 0) return choice !== undefined;
+  if (choice === undefined || choice.isPublished !== ((status & FlowFlag.PUBLISHED) !== 0)) return true;
+  const protocol = status & 0xff;
+  const hasPorts = protocol === Protocol.TCP || protocol === Protocol.UDP;
+  const port = hasPorts ? words[base + FlowWord.PORTS] & 0xffff : 0;
+  const toPort = hasPorts ? words[base + FlowWord.REPLY_PORTS] >>> 16 : 0;
+  return !choice.allows(words[base + FlowWord.DESTINATION], port, words[base + FlowWord.REPLY_SOURCE], toPort);
 }

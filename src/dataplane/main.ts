@@ -5,7 +5,7 @@
  */
 
 import { randomFillSync } from "node:crypto";
-import { closeSync } from "node:fs";
+import { closeSync, fstatSync } from "node:fs";
 import { FlowEventWriter } from "../conntrack/events.ts";
 import { Channel } from "../io/channel.ts";
 import { type Engine, type EngineMemory, EngineState, native, PortCounter, PortKind } from "../io/native.ts";
@@ -21,6 +21,7 @@ import { setLinkState } from "./link_state.ts";
 import { Loop } from "./loop.ts";
 import type { Notice, Reply, Request } from "./messages.ts";
 import type { PortPlan } from "./plan.ts";
+import { restoreFlows } from "./restore.ts";
 import { Router } from "./router.ts";
 import { changeRoutes, removeNeighbour, setNeighbour, setPolicy } from "./routing.ts";
 import { RuleLogger } from "./rule_log.ts";
@@ -44,6 +45,11 @@ function systemRandom(): () => number {
   };
 }
 
+/** Words that came as base64. */
+function wordsOf(text: string): Int32Array {
+  return new Int32Array(new Uint8Array(Buffer.from(text, "base64")).buffer);
+}
+
 class Dataplane {
   private readonly channel = new Channel(native(), CHANNEL_DESCRIPTOR);
   private readonly state = new Int32Array(EngineState.WORDS);
@@ -59,6 +65,8 @@ class Dataplane {
   private alarms: Alarms | undefined;
   private readonly captures = new Captures(SLOT_COUNT);
   private tracer: Tracer | undefined;
+  /** The memory of flow events, and which that is. */
+  private eventRing: { ring: string; memory: ArrayBuffer } | undefined;
   private running = true;
 
   constructor() {
@@ -182,10 +190,10 @@ class Dataplane {
         return explain(router, request.port, request.frame, request.fitsNumbers);
       case "remove-flows":
         return removeMatching(router.flows, request.filter, request.from, router.now, !request.isQuiet);
+      case "restore-flows":
+        return restoreFlows(router, wordsOf(request.flows));
       case "watch-flows":
-        router.flows.events = new FlowEventWriter(native().mapMemory(descriptors[0]), request.capacity);
-        closeSync(descriptors[0]);
-        return undefined;
+        return this.watchFlows(router, descriptors[0], request.capacity);
       case "time-stages":
         this.loop?.timeStages(request.everyBursts, request.forMs);
         return undefined;
@@ -231,6 +239,15 @@ class Dataplane {
       () => this.state[BUSY_NS],
     );
     this.alarms = new Alarms(this.router, (message) => this.send({ notice: "log", level: "warn", message }));
+  }
+
+  /** A mapping is given back by the event loop, which never runs here: the ring that was mapped last is kept. */
+  private watchFlows(router: Router, descriptor: number, capacity: number): void {
+    const { ino, dev } = fstatSync(descriptor);
+    const ring = `${dev} ${ino}`;
+    if (this.eventRing?.ring !== ring) this.eventRing = { ring, memory: native().mapMemory(descriptor) };
+    closeSync(descriptor);
+    router.flows.events = new FlowEventWriter(this.eventRing.memory, capacity);
   }
 
   private tracerOf(router: Router): Tracer {

@@ -35,6 +35,8 @@ export type Request =
   | { id: number; type: "show"; table: ShowTable }
   /** Ends live flows of a filter from entry `from` on, a piece at a time; the result is `RemovedFlows`. */
   | { id: number; type: "remove-flows"; filter: FlowFilter; from: number; isQuiet: boolean }
+  /** Flows that another router has left: base64 of this machine's words. The result is `Restored`. */
+  | { id: number; type: "restore-flows"; flows: string }
   /** Descriptor: a ring for events of `capacity` records. They are written until the next message, or the end. */
   | { id: number; type: "watch-flows"; capacity: number }
   | { id: number; type: "unwatch-flows" }
@@ -81,6 +83,18 @@ export interface RemovedFlows {
   now: number;
   /** The words of the flows that were ended, as they were then: base64 of this machine's words; empty when quiet. */
   flows: string;
+}
+
+/** What became of flows that were to be restored. */
+export interface Restored {
+  restored: number;
+  expired: number;
+  /** The rules in force would not let them pass, or would translate them otherwise. */
+  forbidden: number;
+  /** Another flow has one of their tuples or ends. */
+  taken: number;
+  /** The table is full, or the flows of their host are as many as it may have. */
+  noRoom: number;
 }
 
 export type ToDataplane = Request;

@@ -73,7 +73,7 @@ export class Rejudge {
       const flow = this.cursor as FlowId;
       if (!flows.isLive(flow, now)) continue;
       judged++;
-      if (!this.isForbidden(flow << FLOW_SHIFT)) continue;
+      if (this.before === undefined || !this.isForbidden(flow << FLOW_SHIFT, this.before)) continue;
       flows.remove(flow);
       counters.values[Counter.flowsForbidden]++;
     }
@@ -82,20 +82,30 @@ export class Rejudge {
     this.before = undefined;
   }
 
-  private isForbidden(base: number): boolean {
-    const status = this.router.flows.words[base + FlowWord.STATUS];
-    const isOneWay = (status & FlowFlag.SEEN_REPLY) === 0 || (status & 0xff) !== Protocol.TCP;
-    return this.isRefused(base, status, 0) || (!isOneWay && this.isRefused(base, status, 1));
+  /**
+   * Whether the rules in force refuse a flow that comes from elsewhere, as far as its tuples tell: there are no rules
+   * before to compare with.
+   */
+  isForbiddenNow(base: number): boolean {
+    const { rules, surroundings } = this.router;
+    if (!isToldByFlow(rules.ruleSet)) return false;
+    this.needsPorts = namesPorts(rules.ruleSet, surroundings);
+    return this.isForbidden(base, undefined);
   }
 
-  /** Whether the rules in force refuse what those before let pass. */
-  private isRefused(base: number, status: number, direction: number): boolean {
-    if (this.before === undefined) return false;
+  private isForbidden(base: number, before: Judges | undefined): boolean {
+    const status = this.router.flows.words[base + FlowWord.STATUS];
+    const isOneWay = (status & FlowFlag.SEEN_REPLY) === 0 || (status & 0xff) !== Protocol.TCP;
+    return this.isRefused(base, status, 0, before) || (!isOneWay && this.isRefused(base, status, 1, before));
+  }
+
+  /** Whether the rules in force refuse what those before, if there are any, let pass. */
+  private isRefused(base: number, status: number, direction: number, before: Judges | undefined): boolean {
     const isKnown =
       (status & FlowFlag.BRIDGED) !== 0 ? this.fillBridged(base, direction) : this.fillRouted(base, status, direction);
     if (!isKnown) return false;
     this.fillFlow(base, status, direction);
-    return !this.passes(this.router, status) && this.passes(this.before, status);
+    return !this.passes(this.router, status) && (before === undefined || this.passes(before, status));
   }
 
   private passes({ rules, interfaces }: Judges, status: number): boolean {

@@ -106,6 +106,27 @@ export class SourceNat {
     this.sources.insert(hash, flow);
   }
 
+  /** Whether the mappings that an entry wants are free or its own already: for one that comes from another table. */
+  fits(base: number): boolean {
+    const words = this.table.words;
+    const status = words[base + FlowWord.STATUS];
+    const protocol = status & 0xff;
+    if (this.mappings === undefined) return (status & (FlowFlag.SOURCE_MAPPED | FlowFlag.DESTINATION_MAPPED)) === 0;
+    const isFree = (inside: number, insidePort: number, outside: number, outsidePort: number): boolean => {
+      const mapping = this.mappings?.findInside(protocol, inside, insidePort, outside) ?? -1;
+      if (mapping >= 0) return this.mappings?.outsidePortOf(mapping) === outsidePort;
+      return (this.mappings?.findOutside(protocol, outside, outsidePort) ?? -1) < 0;
+    };
+    const [source, destination] = [words[base + FlowWord.SOURCE], words[base + FlowWord.DESTINATION]];
+    const [replySource, outside] = [words[base + FlowWord.REPLY_SOURCE], words[base + FlowWord.REPLY_DESTINATION]];
+    const ports = words[base + FlowWord.PORTS];
+    if ((status & FlowFlag.SOURCE_MAPPED) !== 0) {
+      if (!isFree(source, sourceIdent(ports), outside, this.boundIdent(base))) return false;
+    }
+    if ((status & FlowFlag.DESTINATION_MAPPED) === 0) return true;
+    return isFree(replySource, words[base + FlowWord.REPLY_PORTS] >>> 16, destination, ports & 0xffff);
+  }
+
   /** To be called for every flow that is removed. */
   forget(flow: FlowId): void {
     const base = flow << FLOW_SHIFT;

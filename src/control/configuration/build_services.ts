@@ -3,7 +3,7 @@ import { formatAddress } from "../../packet/ipv4_address.ts";
 import { isUnicast, readAddress } from "./addresses.ts";
 import { type Path, quote, type Report } from "./errors.ts";
 import type { Configuration } from "./schema.ts";
-import { DEFAULT_IPFIX } from "./schema_services.ts";
+import { DEFAULT_IPFIX, DEFAULT_SNAPSHOT_SECONDS } from "./schema_services.ts";
 
 /** A place on the network; the address as a dotted quad. */
 export interface Endpoint {
@@ -25,6 +25,12 @@ export interface IpfixPlan {
 export interface ServicesPlan {
   metrics?: Endpoint;
   ipfix?: IpfixPlan;
+  snapshot?: SnapshotPlan;
+}
+
+export interface SnapshotPlan {
+  directory: string;
+  everySeconds: number;
 }
 
 const LOOPBACK = 127;
@@ -40,6 +46,9 @@ export function buildServices({ control, export: exported }: Configuration, repo
   }
   return {
     ...(metrics === undefined ? {} : { metrics }),
+    ...(control?.snapshot === undefined
+      ? {}
+      : { snapshot: { everySeconds: DEFAULT_SNAPSHOT_SECONDS, ...control.snapshot } }),
     ...(ipfix === undefined || collector === undefined
       ? {}
       : { ipfix: { ...DEFAULT_IPFIX, ...ipfix, collector: { address: collector.address, port: collector.port } } }),

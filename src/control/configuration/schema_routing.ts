@@ -4,7 +4,8 @@ import { address, CLOSED, integer, named, netns, oneOrMore, pid, prefix } from "
 
 /** Linux keeps a table's number in 32 bits; 255 is its table `local`. */
 export const LARGEST_TABLE = 0xffffffff;
-const LARGEST_PRIORITY = 32_765;
+/** Behind it come the rules that ask main and default. */
+export const LARGEST_PRIORITY = 32_765;
 const LARGEST_METRIC = 0xffffffff;
 
 const table = (options: object) =>

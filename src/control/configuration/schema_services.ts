@@ -17,6 +17,31 @@ export const DEFAULT_IPFIX = {
 const endpoint = (options: object) =>
   Type.String({ title: "an IPv4 address and a port like 127.0.0.1:9100", ...options });
 
+export const DEFAULT_SNAPSHOT_SECONDS = 30;
+
+const SnapshotSchema = Type.Object(
+  {
+    directory: Type.String({
+      pattern: "^/[^\\u0000]*$",
+      maxLength: 4000,
+      title: "an absolute path",
+      description: "A directory that is there, and this router's alone.",
+      examples: ["/var/lib/tapir"],
+    }),
+    everySeconds: Type.Optional(
+      integer(1, 86_400, {
+        default: DEFAULT_SNAPSHOT_SECONDS,
+        description: "Seconds from one snapshot to the next. One is also written at the end, and by `tapir snapshot`.",
+      }),
+    ),
+  },
+  {
+    ...CLOSED,
+    title: "a map",
+    description: "Flows and the configuration in force on disk, and restored by the next `tapir run`.",
+  },
+);
+
 export const ControlSchema = Type.Object(
   {
     socket: Type.Optional(
@@ -42,8 +67,9 @@ export const ControlSchema = Type.Object(
         description: "Whether `metrics` may be an address that others reach. Nobody is asked who he is.",
       }),
     ),
+    snapshot: Type.Optional(SnapshotSchema),
   },
-  { ...CLOSED, title: "a map", description: "How commands reach the router." },
+  { ...CLOSED, title: "a map", description: "How commands reach the router, and what it keeps on disk." },
 );
 
 const IpfixSchema = Type.Object(

@@ -29,6 +29,15 @@ export function* routeRows(routes: RouteList, table: number, resolved: ResolvedP
   while (next < connected.length) yield connected[next++].row;
 }
 
+/** The routes of all tables that an owner has given. */
+export function* heldRows(routes: RouteList, resolved: ResolvedPlan, owner: string): Generator<RouteRow> {
+  for (const table of routes.tableNumbers) {
+    for (const { place, routes: held } of routes.entries(table)) {
+      for (const route of held) if (route.owner === owner) yield rowOf(route, place, table, resolved);
+    }
+  }
+}
+
 function connectedRows(interfaces: readonly InterfacePlan[]): { order: number; row: RouteRow }[] {
   const rows = interfaces.flatMap((each) =>
     addressesOf(each).map((own) => {
