@@ -1,5 +1,5 @@
 {
-  "variables": { "sanitize%": "false" },
+  "variables": { "sanitize%": "false", "faults%": "false" },
   "targets": [
     {
       "target_name": "tapir",
@@ -28,6 +28,10 @@
         ["sanitize=='true'", {
           "cflags": ["-O1", "-g", "-fno-omit-frame-pointer", "-fsanitize=address,undefined", "-fno-sanitize-recover=undefined"],
           "ldflags": ["-fsanitize=address,undefined"]
+        }],
+        ["faults=='true'", {
+          "defines": ["TAPIR_FAULTS"],
+          "sources": ["src/faults.c"]
         }]
       ]
     }

@@ -1,5 +1,6 @@
-// The addon's own tests with AddressSanitizer and UndefinedBehaviorSanitizer: builds it anew in a folder that is removed
-// again, and has the tests load that build. The first thing that a sanitizer finds fails the test that did it.
+// The addon's own tests with AddressSanitizer and UndefinedBehaviorSanitizer, and with system calls that can be made to fail
+// (native/src/faults.h): builds it anew in a folder that is removed again, and has the tests load that build. The first
+// thing that a sanitizer finds fails the test that did it.
 //
 // npm run test:sanitized        (npm brings node-gyp)
 import { execFileSync, spawnSync } from "node:child_process";
@@ -20,7 +21,9 @@ const folder = mkdtempSync(join(tmpdir(), "tapir-sanitized-"));
 let status = 1;
 try {
   for (const part of ["binding.gyp", "src"]) cpSync(join("native", part), join(folder, part), { recursive: true });
-  execFileSync("node-gyp", ["rebuild", "--silent", "-C", folder, "--", "-Dsanitize=true"], { stdio: "inherit" });
+  execFileSync("node-gyp", ["rebuild", "--silent", "-C", folder, "--", "-Dsanitize=true", "-Dfaults=true"], {
+    stdio: "inherit",
+  });
   const environment = {
     ...process.env,
     TAPIR_ADDON: join(folder, "build/Release/tapir.node"),

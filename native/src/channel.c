@@ -42,7 +42,13 @@ static bool get_descriptors(napi_env env, napi_value array, int *fds, uint32_t *
   return true;
 }
 
-// sendMessage(fd, bytes, descriptors): false when it would block
+// Whether the same message may be taken a moment later: the peer has to read first, or the kernel lacks memory, or too
+// many descriptors are on their way.
+static bool is_passing(int error) {
+  return error == EAGAIN || error == EINTR || error == ENOBUFS || error == ENOMEM || error == ETOOMANYREFS;
+}
+
+// sendMessage(fd, bytes, descriptors): false when it cannot be sent now
 napi_value channel_send(napi_env env, napi_callback_info info) {
   napi_value args[3], result;
   size_t argc = 3, length;
@@ -72,7 +78,7 @@ napi_value channel_send(napi_env env, napi_callback_info info) {
     memcpy(CMSG_DATA(header), fds, count * sizeof(int));
   }
   ssize_t sent = sendmsg(fd, &message, MSG_NOSIGNAL | MSG_DONTWAIT);
-  if (sent < 0 && errno != EAGAIN) return throw_errno(env, errno, "sendMessage", NULL, "sendmsg");
+  if (sent < 0 && !is_passing(errno)) return throw_errno(env, errno, "sendMessage", NULL, "sendmsg");
   napi_get_boolean(env, sent >= 0, &result);
   return result;
 }
@@ -105,7 +111,7 @@ static napi_value make_message(napi_env env, const void *data, size_t length, co
   return result;
 }
 
-// receiveMessage(fd): { bytes, descriptors }, null when there is none, "closed" when the peer is gone
+// receiveMessage(fd): { bytes, descriptors, isCut }, null when there is none, "closed" when the peer is gone
 napi_value channel_receive(napi_env env, napi_callback_info info) {
   char buffer[LARGEST_MESSAGE_BYTES];
   napi_value args[1], result;
@@ -118,7 +124,7 @@ napi_value channel_receive(napi_env env, napi_callback_info info) {
   struct msghdr message = {
       .msg_iov = &vector, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof control};
   ssize_t received = recvmsg(fd, &message, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
-  if (received < 0 && (errno == EAGAIN || errno == EINTR)) {
+  if (received < 0 && (errno == EAGAIN || errno == EINTR || errno == ENOMEM)) {
     napi_get_null(env, &result);
     return result;
   }
@@ -128,9 +134,15 @@ napi_value channel_receive(napi_env env, napi_callback_info info) {
   }
   if (received < 0) return throw_errno(env, errno, "receiveMessage", NULL, "recvmsg");
   int fd_count = take_descriptors(&message, fds);
-  if ((message.msg_flags & (MSG_TRUNC | MSG_CTRUNC)) != 0) {
-    for (int i = 0; i < fd_count; i++) close(fds[i]);
+  // Descriptors are cut off where this process may have no more of them.
+  bool is_cut = (message.msg_flags & MSG_CTRUNC) != 0, is_too_long = (message.msg_flags & MSG_TRUNC) != 0;
+  for (int i = 0; (is_cut || is_too_long) && i < fd_count; i++) close(fds[i]);
+  if (is_too_long) {
     return throw_message(env, "EMSGSIZE", "receiveMessage: the message was too long and has been cut");
   }
-  return make_message(env, buffer, (size_t)received, fds, fd_count);
+  result = make_message(env, buffer, (size_t)received, fds, is_cut ? 0 : fd_count);
+  napi_value cut;
+  napi_get_boolean(env, is_cut, &cut);
+  napi_set_named_property(env, result, "isCut", cut);
+  return result;
 }

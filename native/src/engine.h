@@ -27,7 +27,17 @@
 #define CONTROL UINT32_MAX
 
 // Indexes as in src/io/native.ts.
-enum { FREE_COUNT, NOW_MS, CONTROL_READY, PORT_ERRORS, OUT_OF_SLOTS, NOW_MICROSECONDS, BUSY_NS, STATE_WORDS = 16 };
+enum {
+  FREE_COUNT,
+  NOW_MS,
+  CONTROL_READY,
+  PORT_ERRORS,
+  OUT_OF_SLOTS,
+  NOW_MICROSECONDS,
+  BUSY_NS,
+  RING_ERROR,
+  STATE_WORDS = 16
+};
 enum { RX_FRAMES, RX_BYTES, TX_FRAMES, TX_BYTES, TX_FULL, TX_ERRORS, RX_ERRORS, PORT_COUNTERS = 8 };
 enum { KIND_TAP, KIND_PACKET };
 
@@ -125,6 +135,8 @@ struct engine {
 
   int epoll;
   struct ring ring;
+  // The ring did not take all reads of this burst.
+  bool ring_refused;
   struct asked asked;
   int32_t *asked_ports;
   struct written written;

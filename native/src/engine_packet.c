@@ -108,7 +108,8 @@ struct yield read_packet_port(struct engine *engine, int32_t port_index, struct 
     engine->received_vectors[i].iov_len = engine->slot_bytes - skipped;
   }
   if (wanted == 0) return yield;
-  int received = recvmmsg(port->fd, engine->received, (unsigned)wanted, MSG_DONTWAIT | MSG_TRUNC, NULL);
+  int received = recvmmsg(port->fd, engine->received, FAULTED_COUNT(recvmmsg, (unsigned)wanted),
+                          MSG_DONTWAIT | MSG_TRUNC, NULL);
   if (received < 0) return read_failed(engine, port_index, errno);
 
   int32_t refused[BATCH], refused_count = 0;

@@ -3,7 +3,8 @@
 // nothing. Reads of one port are answered in order, so that the frames that came are the first of its reads.
 //
 // Where the kernel does not know how to read or write a TAP without waiting (before Linux 5.10), the ring is given up
-// and everything goes the way of one system call for each frame.
+// and everything goes the way of one system call for each frame. One that lacks memory for a moment keeps its ring: what
+// it did not take goes that way, in the same burst.
 #include "engine.h"
 
 #include <errno.h>
@@ -23,6 +24,19 @@ bool engine_use_ring(struct engine *engine, bool wanted) {
 // The system call that an entry stands for would have to wait, or there is no such entry: never again.
 static bool is_unknown(int error) {
   return error == EOPNOTSUPP || error == ENOSYS;
+}
+
+// The kernel lacks something for a moment.
+static bool is_passing(int error) {
+  return error == EAGAIN || error == EBUSY || error == ENOMEM || error == ENOBUFS;
+}
+
+// `error` is what the ring said as a whole, `unknown` whether one of its entries was not understood.
+static void keep_or_give_up(struct engine *engine, int error, bool unknown) {
+  if (!unknown && (error == 0 || is_passing(error))) return;
+  ring_close(&engine->ring);
+  engine->state[RING_ERROR] = error != 0 ? error : EOPNOTSUPP;
+  engine->state[PORT_ERRORS]++;
 }
 
 static int32_t reads_wanted(const struct port *port, struct share share) {
@@ -97,8 +111,9 @@ int32_t ring_take_reads(struct engine *engine, int32_t at) {
   bool used[RING_ENTRIES] = {false}, unknown = false;
   int32_t got = 0, result;
   uint64_t tag;
+  engine->ring_refused = false;
   if (asked->count == 0) return 0;
-  bool submitted = ring_submit(&engine->ring);
+  int error = ring_submit(&engine->ring);
   while (ring_next(&engine->ring, &tag, &result)) {
     if (tag >= (uint64_t)asked->count) continue;
     unknown |= is_unknown(-result);
@@ -106,7 +121,8 @@ int32_t ring_take_reads(struct engine *engine, int32_t at) {
     if (used[tag]) got++;
   }
   give_back(engine, used);
-  if (unknown || !submitted) ring_close(&engine->ring);
+  engine->ring_refused = unknown || error != 0;
+  keep_or_give_up(engine, error, unknown);
   return got;
 }
 
@@ -126,7 +142,7 @@ int32_t ring_flush_writes(struct engine *engine) {
   uint64_t tag;
   bool done[RING_ENTRIES] = {false}, unknown = false;
   if (written->count == 0) return 0;
-  bool submitted = ring_submit(&engine->ring);
+  int error = ring_submit(&engine->ring);
   while (ring_next(&engine->ring, &tag, &result)) {
     if (tag >= (uint64_t)written->count) continue;
     done[tag] = !is_unknown(-result);
@@ -139,7 +155,7 @@ int32_t ring_flush_writes(struct engine *engine) {
   }
   written->count = 0;
   written->pieces_count = 0;
-  if (unknown || !submitted) ring_close(&engine->ring);
+  keep_or_give_up(engine, error, unknown);
   return sent;
 }
 

@@ -99,8 +99,8 @@ struct batch {
 static int32_t flush_batch(struct engine *engine, struct batch *batch) {
   int32_t done = 0, sent_all = 0;
   while (done < batch->frames) {
-    int sent = sendmmsg(engine->ports[batch->port].fd, engine->sent + done, (unsigned)(batch->frames - done),
-                        MSG_DONTWAIT);
+    unsigned left = (unsigned)(batch->frames - done);
+    int sent = sendmmsg(engine->ports[batch->port].fd, engine->sent + done, FAULTED_COUNT(sendmmsg, left), MSG_DONTWAIT);
     if (sent < 0) {
       if (errno == EINTR) continue;
       // The first of the rest was refused: it alone is lost.

@@ -24,5 +24,10 @@ NAPI_MODULE_INIT() {
   export_function(env, exports, "createEngine", engine_create);
   export_function(env, exports, "monotonicMilliseconds", clock_monotonic);
   export_function(env, exports, "hasRing", ring_probe);
+#ifdef TAPIR_FAULTS
+  export_function(env, exports, "faultCalls", faults_list);
+  export_function(env, exports, "setFault", faults_set);
+  export_function(env, exports, "faultHits", faults_hits);
+#endif
   return exports;
 }

@@ -86,14 +86,20 @@ void ring_write(struct ring *ring, int fd, const struct iovec *pieces, int count
   entry->len = count == 1 ? (uint32_t)pieces[0].iov_len : (uint32_t)count;
 }
 
-bool ring_submit(struct ring *ring) {
+int ring_submit(struct ring *ring) {
+  int error = 0;
   __atomic_store_n(ring->submit_tail, ring->tail, __ATOMIC_RELEASE);
-  while (ring->queued > 0) {
-    long taken = syscall(__NR_io_uring_enter, ring->fd, ring->queued, 0, 0, NULL, 0);
+  while (ring->queued > 0 && error == 0) {
+    long taken = syscall(__NR_io_uring_enter, ring->fd, FAULTED_COUNT(io_uring_enter, ring->queued), 0, 0, NULL, 0);
     if (taken > 0) ring->queued -= (uint32_t)taken;
-    else if (taken == 0 || errno != EINTR) return false;
+    else if (taken == 0) error = EIO;
+    else if (errno != EINTR) error = errno;
   }
-  return true;
+  // The kernel reads entries only while it is asked: those that it did not take may be taken back.
+  ring->tail -= ring->queued;
+  ring->queued = 0;
+  if (error != 0) __atomic_store_n(ring->submit_tail, ring->tail, __ATOMIC_RELEASE);
+  return error;
 }
 
 bool ring_next(struct ring *ring, uint64_t *tag, int32_t *result) {
@@ -101,7 +107,7 @@ bool ring_next(struct ring *ring, uint64_t *tag, int32_t *result) {
   if (head == __atomic_load_n(ring->complete_tail, __ATOMIC_ACQUIRE)) return false;
   const struct io_uring_cqe *completion = &ring->completions[head & ring->complete_mask];
   *tag = completion->user_data;
-  *result = completion->res;
+  *result = FAULTED_RESULT(completion->res);
   __atomic_store_n(ring->complete_head, head + 1, __ATOMIC_RELEASE);
   return true;
 }

@@ -4,6 +4,8 @@
 #ifndef TAPIR_RING_H
 #define TAPIR_RING_H
 
+#include "faults.h"
+
 #include <linux/io_uring.h>
 #include <stdbool.h>
 #include <stddef.h>
@@ -37,8 +39,9 @@ void ring_close(struct ring *ring);
 void ring_read(struct ring *ring, int fd, void *buffer, size_t bytes, uint64_t tag);
 void ring_write(struct ring *ring, int fd, const struct iovec *pieces, int count, uint64_t tag);
 
-// Submits what is queued and waits for none of it; false, with errno, when the kernel did not take it.
-bool ring_submit(struct ring *ring);
+// Submits what is queued and waits for none of it; returns an errno when the kernel did not take all. What it did not take
+// is queued no more.
+int ring_submit(struct ring *ring);
 
 // Takes the next result: bytes, or an errno below zero; false when there is no more.
 bool ring_next(struct ring *ring, uint64_t *tag, int32_t *result);

@@ -2,6 +2,8 @@
 #ifndef TAPIR_H
 #define TAPIR_H
 
+#include "faults.h"
+
 #include <node_api.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -49,5 +51,10 @@ napi_value netlink_open(napi_env env, napi_callback_info info);
 napi_value engine_create(napi_env env, napi_callback_info info);
 napi_value clock_monotonic(napi_env env, napi_callback_info info);
 napi_value ring_probe(napi_env env, napi_callback_info info);
+#ifdef TAPIR_FAULTS
+napi_value faults_list(napi_env env, napi_callback_info info);
+napi_value faults_set(napi_env env, napi_callback_info info);
+napi_value faults_hits(napi_env env, napi_callback_info info);
+#endif
 
 #endif

@@ -124,7 +124,9 @@ export class DataplaneProcess {
         this.stopWatching();
         return;
       }
-      this.take(received.message as Reply | Notice);
+      const message = received.message as Reply | Notice;
+      if (received.lost === undefined) this.take(message);
+      else if ("id" in message) this.settle(message.id, new TapirError(`the dataplane's answer: ${received.lost}`));
     }
   }
 

@@ -6,6 +6,7 @@
 
 import { randomFillSync } from "node:crypto";
 import { closeSync, fstatSync } from "node:fs";
+import { getSystemErrorName } from "node:util";
 import { FlowEventWriter } from "../conntrack/events.ts";
 import { Channel } from "../io/channel.ts";
 import { type Engine, type EngineMemory, EngineState, native, PortCounter, PortKind } from "../io/native.ts";
@@ -68,6 +69,8 @@ class Dataplane {
   /** The memory of flow events, and which that is. */
   private eventRing: { ring: string; memory: ArrayBuffer } | undefined;
   private running = true;
+  /** What could not be told, because the control process does not read. */
+  private noticesLost = 0;
 
   constructor() {
     const buffer = native().allocateMemory(SLOT_COUNT * SLOT_BYTES);
@@ -116,7 +119,7 @@ class Dataplane {
       this.tracer?.endUnread();
       if (this.state[EngineState.PORT_ERRORS] !== 0) this.reportPortErrors();
       if (this.state[EngineState.CONTROL_READY] !== 0) this.serve();
-      if (this.channel.isWaiting) this.channel.flush();
+      if (this.channel.isWaiting) this.flush();
     }
     this.engine.close();
   }
@@ -130,7 +133,8 @@ class Dataplane {
         return;
       }
       const request = received.message as Request;
-      this.send(this.answer(request, received.descriptors));
+      if (received.lost === undefined) this.send(this.answer(request, received.descriptors));
+      else this.send({ id: request.id, ok: false, error: `the dataplane: ${received.lost}` });
     }
   }
 
@@ -278,6 +282,7 @@ class Dataplane {
 
   /** A device that has failed for good leaves the router; the control process decides what becomes of it. */
   private reportPortErrors(): void {
+    this.reportRing();
     for (const port of this.portDescriptors.keys()) {
       const errno = this.portErrors[port];
       if (errno === 0) continue;
@@ -287,8 +292,34 @@ class Dataplane {
     }
   }
 
+  private reportRing(): void {
+    const errno = this.state[EngineState.RING_ERROR];
+    if (errno === 0) return;
+    this.state[EngineState.RING_ERROR] = 0;
+    const message = `io_uring is given up (${getSystemErrorName(-errno)}): each frame of a TAP costs a system call of its own`;
+    this.send({ notice: "log", level: "warn", message });
+  }
+
+  /** What the control process cannot be told costs no packet: that it is gone, `serve` hears. */
   private send(message: Reply | Notice): void {
-    this.channel.send(message);
+    try {
+      this.channel.send(message);
+    } catch (error) {
+      if ("notice" in message) this.noticesLost++;
+      // An answer that is too long for the memory or the descriptors that are left.
+      else if (message.ok) this.send({ id: message.id, ok: false, error: (error as Error).message });
+    }
+  }
+
+  private flush(): void {
+    try {
+      if (!this.channel.flush() || this.noticesLost === 0) return;
+    } catch {
+      return;
+    }
+    const message = `${this.noticesLost} messages of the dataplane are lost: the control process did not read for long`;
+    this.noticesLost = 0;
+    this.send({ notice: "log", level: "warn", message });
   }
 }
 

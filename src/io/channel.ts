@@ -15,12 +15,16 @@ const QUEUE_LIMIT = 4096;
 
 interface Marker {
   inMemory: number;
+  /** That of the message, if it has one: the receiver may have to answer although it cannot read it. */
+  id?: number;
 }
 
 export interface ChannelMessage {
   message: unknown;
   /** The receiver owns them. */
   descriptors: number[];
+  /** Why descriptors are missing, and of a long message all but its `id`: this process can take no more. */
+  lost?: string;
 }
 
 interface Queued {
@@ -67,11 +71,23 @@ export class Channel {
     const received = this.native.receiveMessage(this.fd);
     if (received === null || received === "closed") return received;
     const message: unknown = JSON.parse(new TextDecoder().decode(received.bytes));
-    if (!isMarker(message)) return { message, descriptors: received.descriptors };
-    const [memoryFd, ...descriptors] = received.descriptors;
-    const text = new TextDecoder().decode(new Uint8Array(this.native.mapMemory(memoryFd), 0, message.inMemory));
-    this.native.closeDescriptor(memoryFd);
-    return { message: JSON.parse(text), descriptors };
+    const { descriptors } = received;
+    if (received.isCut) {
+      const lost = "no descriptors are left (EMFILE)";
+      return { message: isMarker(message) ? { id: message.id } : message, descriptors, lost };
+    }
+    return isMarker(message) ? this.unpack(message, descriptors) : { message, descriptors };
+  }
+
+  private unpack(marker: Marker, [memoryFd, ...descriptors]: number[]): ChannelMessage {
+    try {
+      const text = new TextDecoder().decode(new Uint8Array(this.native.mapMemory(memoryFd), 0, marker.inMemory));
+      return { message: JSON.parse(text), descriptors };
+    } catch (error) {
+      return { message: { id: marker.id }, descriptors, lost: (error as Error).message };
+    } finally {
+      this.native.closeDescriptor(memoryFd);
+    }
   }
 
   private pack(message: object, descriptors: readonly number[]): Queued {
@@ -79,7 +95,7 @@ export class Channel {
     if (bytes.length <= INLINE_BYTES) return { bytes, descriptors: [...descriptors], memoryFd: undefined };
     const { fd, memory } = this.native.createMemory("tapir-message", bytes.length);
     new Uint8Array(memory).set(bytes);
-    const marker: Marker = { inMemory: bytes.length };
+    const marker: Marker = { inMemory: bytes.length, ...("id" in message ? { id: message.id as number } : {}) };
     return {
       bytes: new TextEncoder().encode(JSON.stringify(marker)),
       descriptors: [fd, ...descriptors],

@@ -20,7 +20,7 @@ export const EngineState = {
   NOW_MS: 1,
   /** 1 when a watched control descriptor was readable during the last `receive`. */
   CONTROL_READY: 2,
-  /** Number of ports whose word in `portErrors` was set since the last `receive` began. */
+  /** Number of words in `portErrors` that were set since the last `receive` began, and of RING_ERROR. */
   PORT_ERRORS: 3,
   /** How often a port was left unread because no slot was free (the ports stay ready, and `receive` returns at once). */
   OUT_OF_SLOTS: 4,
@@ -31,6 +31,8 @@ export const EngineState = {
    * router had the burst, its sending included. At most 2^31 - 1.
    */
   BUSY_NS: 6,
+  /** The errno for which the engine has given up its ring (`useRing`); 0 while it has none to tell. */
+  RING_ERROR: 7,
   WORDS: 16,
 } as const;
 
@@ -134,6 +136,8 @@ export interface PacketSocket {
 export interface ReceivedMessage {
   bytes: Uint8Array;
   descriptors: number[];
+  /** Descriptors came along and this process may have no more of them (EMFILE): there are none here. */
+  isCut: boolean;
 }
 
 export interface Native {
@@ -167,11 +171,15 @@ export interface Native {
   inNamespace<T>(netns: string, body: () => T): T;
   /** Moves the calling thread for good (before any other thread exists). */
   enterNamespace(netns: string): void;
+  /** Throws EBADF for what is none. Whatever else Linux says, the descriptor is closed. */
   closeDescriptor(fd: number): void;
 
   /** An AF_UNIX SOCK_SEQPACKET pair, close-on-exec, non-blocking. */
   socketPair(): [number, number];
-  /** Sends one message; false when it would block (nothing was sent). At most 64 KiB and 64 descriptors. */
+  /**
+   * Sends one message; false when it cannot be sent now (nothing was sent): the peer has to read first, or the kernel lacks
+   * memory. At most 64 KiB and 64 descriptors.
+   */
   sendMessage(fd: number, bytes: Uint8Array, descriptors: number[]): boolean;
   /**
    * One message, null when there is none now, "closed" when the peer is gone. Descriptors are close-on-exec. Throws

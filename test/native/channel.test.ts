@@ -1,3 +1,4 @@
+import { execFileSync } from "node:child_process";
 import { closeSync, fstatSync, openSync, readSync } from "node:fs";
 import { join } from "node:path";
 import { Worker } from "node:worker_threads";
@@ -72,6 +73,25 @@ describe("channel", () => {
       expect(isCloseOnExec(fd)).toBe(true);
       closeSync(fd);
     }
+  });
+
+  it("says of a message that its descriptors were cut off, where there may be no more of them", () => {
+    const program = `
+      const addon = require(${JSON.stringify(join(packageRoot(), "native/build/Release/tapir.node"))});
+      const { openSync } = require("node:fs");
+      const [left, right] = addon.socketPair();
+      addon.sendMessage(left, Buffer.from("text"), [left, left]);
+      addon.sendMessage(left, Buffer.from("more"), []);
+      try { for (;;) openSync("/dev/null", "r"); } catch {}
+      const first = addon.receiveMessage(right), second = addon.receiveMessage(right);
+      console.log(JSON.stringify([first, second].map((each) => [Buffer.from(each.bytes).toString(), each.descriptors, each.isCut])));`;
+    const said = execFileSync("sh", ["-c", 'ulimit -n 64 && exec "$0" -e "$1"', process.execPath, program], {
+      encoding: "utf8",
+    });
+    expect(JSON.parse(said)).toEqual([
+      ["text", [], true],
+      ["more", [], false],
+    ]);
   });
 
   it("says when the peer is gone, after what it has sent", () => {

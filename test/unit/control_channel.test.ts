@@ -1,6 +1,6 @@
 /** The channel between the two processes, over the addon's sockets. */
 import { closeSync, fstatSync, openSync, readdirSync } from "node:fs";
-import { describe, expect, it, onTestFinished } from "vitest";
+import { describe, expect, it, onTestFinished, vi } from "vitest";
 import { Channel, type ChannelMessage } from "../../src/io/channel.ts";
 import { native } from "../../src/io/native.ts";
 
@@ -18,6 +18,7 @@ function pair(): { left: Channel; right: Channel; close: (side: 0 | 1) => void }
   };
 }
 
+const receive = native().receiveMessage;
 const openDescriptors = (): number => readdirSync("/proc/self/fd").length;
 
 function must(received: ChannelMessage | null | "closed"): ChannelMessage {
@@ -74,6 +75,36 @@ describe("a channel", () => {
     expect(seen).toEqual(Array.from({ length: count }, (_, n) => n));
     expect(left.flush()).toBe(true);
     expect(right.receive()).toBe(null);
+  });
+
+  it("says what was lost where this process may have no more descriptors, or memory", () => {
+    const { left, right } = pair();
+    const before = openDescriptors();
+    const text = "x".repeat(100_000);
+    const cut = vi.spyOn(native(), "receiveMessage").mockImplementation((fd) => {
+      const received = receive(fd);
+      if (received === null || received === "closed") return received;
+      received.descriptors.forEach(closeSync);
+      return { ...received, descriptors: [], isCut: true };
+    });
+    left.send({ id: 7, text });
+    left.send({ id: 8, short: true }, [0]);
+    expect(right.receive()).toEqual({ message: { id: 7 }, descriptors: [], lost: expect.stringContaining("EMFILE") });
+    expect(right.receive()).toEqual({
+      message: { id: 8, short: true },
+      descriptors: [],
+      lost: expect.stringContaining("EMFILE"),
+    });
+    cut.mockRestore();
+    const map = vi.spyOn(native(), "mapMemory").mockImplementation(() => {
+      throw new Error("no memory");
+    });
+    left.send({ id: 9, text });
+    expect(right.receive()).toEqual({ message: { id: 9 }, descriptors: [], lost: "no memory" });
+    map.mockRestore();
+    left.send({ id: 10, text });
+    expect(right.receive()).toEqual({ message: { id: 10, text }, descriptors: [] });
+    expect(openDescriptors()).toBe(before);
   });
 
   it("gives up on a peer that never reads, instead of growing for ever", () => {

@@ -175,7 +175,14 @@ export class Follower {
     this.forget();
     this.dumping = [];
     this.sequence = (this.sequence + 1 + (Date.now() & 0xffffff)) & 0x7fffffff;
-    native().sendMessage(this.socket.fd, dumpRequest(this.sequence), []);
+    try {
+      if (native().sendMessage(this.socket.fd, dumpRequest(this.sequence), [])) return;
+      throw new Error("the kernel takes no question now");
+    } catch (error) {
+      // `look` opens it again.
+      this.closeSocket();
+      this.wait((error as Error).message);
+    }
   }
 
   private read(): void {

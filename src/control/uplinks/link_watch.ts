@@ -6,6 +6,7 @@
  * known and is not in the answer is gone. A socket keeps its namespace alive, though, and other namespaces have to be
  * free to go: those are asked once a second, by a socket that is closed again. What is told twice is passed on once.
  */
+import { existsSync } from "node:fs";
 import { native } from "../../io/native.ts";
 import type { SystemError } from "../errors.ts";
 import { type LinkNews, linkDumpRequest, RTMGRP_LINK, readLinkNews } from "./netlink.ts";
@@ -102,9 +103,17 @@ export class LinkWatch {
       if (name === OWN) this.openOwn();
       else this.poll(name);
     }
-    const isPolling = [...names].some((name) => name !== OWN);
-    if (!isPolling) clearInterval(this.timer);
-    this.timer = isPolling ? (this.timer ?? setInterval(() => this.pollAgain(), POLL_MS)) : undefined;
+    if ([...names].some((name) => name !== OWN)) this.keepPolling();
+    else if (this.own !== undefined || !names.has(OWN)) this.stopPolling();
+  }
+
+  private keepPolling(): void {
+    this.timer ??= setInterval(() => this.pollAgain(), POLL_MS);
+  }
+
+  private stopPolling(): void {
+    clearInterval(this.timer);
+    this.timer = undefined;
   }
 
   /** Takes in what has happened up to now. */
@@ -130,8 +139,15 @@ export class LinkWatch {
       this.ask(fd, OWN);
       this.readOwn();
     } catch (error) {
-      this.failed(`cannot follow the devices of this namespace: ${(error as Error).message}`);
+      this.loseOwn(error as Error);
     }
+  }
+
+  /** What is known of the devices stays; they are followed again as soon as that can be. */
+  private loseOwn({ message }: Error): void {
+    this.closeOwn();
+    this.failed(`cannot follow the devices of this namespace: ${message}`);
+    this.keepPolling();
   }
 
   private closeOwn(): void {
@@ -143,23 +159,29 @@ export class LinkWatch {
 
   private ask(fd: number, name: string): void {
     this.links.get(name)?.beginDump();
-    native().sendMessage(fd, linkDumpRequest(), []);
+    if (!native().sendMessage(fd, linkDumpRequest(), [])) throw new Error("the kernel takes no question now");
   }
 
   private readOwn(): void {
     const { own } = this;
-    // What is told may make the listener close the socket.
-    for (let left = READ_AT_ONCE; left > 0 && own !== undefined && this.own === own; left--) {
-      try {
-        if (!this.readOne(own.fd, OWN)) return;
-      } catch (error) {
-        if ((error as SystemError).code === "ENOBUFS") {
-          this.ask(own.fd, OWN);
-          continue;
-        }
-        this.failed(`cannot follow the devices of this namespace: ${(error as Error).message}`);
-        return;
+    try {
+      // What is told may make the listener close the socket.
+      for (let left = READ_AT_ONCE; left > 0 && own !== undefined && this.own === own; left--) {
+        if (!this.readOrAsk(own.fd)) return;
       }
+    } catch (error) {
+      this.loseOwn(error as Error);
+    }
+  }
+
+  /** Where the kernel has lost messages, it is asked for all again. */
+  private readOrAsk(fd: number): boolean {
+    try {
+      return this.readOne(fd, OWN);
+    } catch (error) {
+      if ((error as SystemError).code !== "ENOBUFS") throw error;
+      this.ask(fd, OWN);
+      return true;
     }
   }
 
@@ -175,6 +197,7 @@ export class LinkWatch {
   }
 
   private pollAgain(): void {
+    if (this.own === undefined && this.links.has(OWN)) this.openOwn();
     this.pollAll();
     this.polled();
   }
@@ -183,14 +206,18 @@ export class LinkWatch {
     for (const name of [...this.links.keys()]) if (name !== OWN) this.poll(name);
   }
 
-  /** Asks a namespace that is not to be kept alive; one that is gone has no devices. */
+  /**
+   * Asks a namespace that is not to be kept alive; one that is gone has no devices. Where only the asking fails, for want
+   * of descriptors or memory, what was known holds.
+   */
   private poll(name: string): void {
     let fd: number | undefined;
     try {
       fd = native().openRouteNetlink({ groups: 0, netns: name });
       this.ask(fd, name);
       while (this.readOne(fd, name));
-    } catch {
+    } catch (error) {
+      if (existsSync(name) && (error as SystemError).code !== "EINVAL") return;
       this.links.get(name)?.beginDump();
       this.links.get(name)?.endDump();
     } finally {
