@@ -9,7 +9,7 @@
  * A station ages out `ageingMs` after its last frame. From that moment it is not found any more; `expire` gives its
  * place back later, a bounded number of entries a call. A full table learns nothing new, except in the place of a
  * station that has aged out, for which it looks at `RECLAIM_SCAN` entries only: a flood of forged MACs costs the same
- * for each frame.
+ * for each frame. Nor can one port fill the table, where `shares` are kept.
  *
  * Callers may keep a port that they found (or did not find) for as long as `generation` stays the same. A station
  * that has aged out raises it when it is removed, so a kept port may outlive its station by one round of `expire`.
@@ -18,6 +18,7 @@
  * within 2^31 - `ageingMs` ms (24 days), or a long silent station looks young again.
  */
 import { HashIndex } from "../conntrack/hash_index.ts";
+import type { Shares } from "../conntrack/shares.ts";
 import { isGroupMac } from "../packet/ethernet.ts";
 import type { Journal } from "../packet/journal.ts";
 
@@ -40,6 +41,8 @@ export interface MacTableOptions {
   readonly ageingMs: number;
   /** Key of the hash: 32 random bits. */
   readonly seed: number;
+  /** Counts the stations of each port, none of which may fill the table then. Without it, any may. */
+  readonly shares?: Shares;
 }
 
 export interface Station {
@@ -67,6 +70,7 @@ export class MacTable {
   private readonly index: HashIndex;
   /** Entry of the station that a port heard last: a hint, compared before it is believed. */
   private readonly lastStation = new Int32Array(LAST_STATION_PLACES);
+  private readonly shares: Shares | undefined;
   private readonly key: number;
   private readonly multiplier: number;
   /** Greatest age of a station that still counts. */
@@ -82,6 +86,7 @@ export class MacTable {
     }
     this.capacity = capacity;
     this.setAgeing(options.ageingMs);
+    this.shares = options.shares;
     this.key = seed | 0;
     this.multiplier = Math.imul(seed ^ (seed >>> 16), 0x7feb352d) | 1;
     this.network = new Int32Array(capacity).fill(-1);
@@ -106,6 +111,7 @@ export class MacTable {
     journal.numbers(this);
     journal.fields(this, "journal");
     this.index.rehearse(journal);
+    this.shares?.rehearse(journal);
     this.journal = journal;
     this.keep(this.lastStation[port & (LAST_STATION_PLACES - 1)]);
     journal.word(this.lastStation, port & (LAST_STATION_PLACES - 1));
@@ -167,6 +173,7 @@ export class MacTable {
 
   clear(): void {
     if (this.size === 0) return;
+    for (let entry = 0; entry < this.size; entry++) this.shares?.give(this.port[entry]);
     this.network.fill(-1);
     this.index.clear();
     this.size = 0;
@@ -194,6 +201,8 @@ export class MacTable {
     if (this.journal !== undefined) this.keep(entry);
     const aged = ((now - this.lastSeen[entry]) | 0) > this.greatestAge;
     const moved = this.port[entry] !== port;
+    if (moved) this.shares?.give(this.port[entry]);
+    if (moved) this.shares?.take(port);
     this.port[entry] = port;
     this.lastSeen[entry] = now;
     this.lastStation[port & (LAST_STATION_PLACES - 1)] = entry;
@@ -205,7 +214,7 @@ export class MacTable {
   }
 
   private add(network: number, macHigh: number, macLow: number, port: number, now: number, hash: number): LearnResult {
-    if (this.size === this.capacity && this.expire(now, RECLAIM_SCAN) === 0) {
+    if (!this.hasRoom(port) && this.expire(now, RECLAIM_SCAN) === 0) {
       this.overflows++;
       return LearnResult.FULL;
     }
@@ -218,12 +227,19 @@ export class MacTable {
     this.lastSeen[entry] = now;
     this.hash[entry] = hash;
     this.index.insert(hash, entry);
+    this.shares?.take(port);
     this.lastStation[port & (LAST_STATION_PLACES - 1)] = entry;
     this.raiseGeneration();
     return LearnResult.NEW;
   }
 
+  private hasRoom(port: number): boolean {
+    const free = this.capacity - this.size;
+    return free > 0 && (this.shares === undefined || this.shares.mayTake(port, free));
+  }
+
   private remove(entry: number): void {
+    this.shares?.give(this.port[entry]);
     const last = --this.size;
     if (this.journal !== undefined) {
       this.keep(entry);

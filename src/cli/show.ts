@@ -66,9 +66,10 @@ interface PortRow extends Record<string, unknown> {
   lease?: LeaseView;
 }
 
-/** Leases have a column where there are any. */
+/** Leases, and what rate limits have dropped, have columns where there are any. */
 function formatPorts(rows: PortRow[]): string {
-  const columns = COLUMNS.ports as string[];
+  const limited = ["rxLimited", "flowsLimited"].filter((name) => rows.some((row) => Number(row[name] ?? 0) > 0));
+  const columns = [...(COLUMNS.ports as string[]), ...limited];
   if (rows.every(({ lease }) => lease === undefined)) return formatTable(rows, columns);
   const told = rows.map((row) => ({ ...row, lease: row.lease === undefined ? "" : describe(row.lease) }));
   return formatTable(told, [...columns, "lease"]);

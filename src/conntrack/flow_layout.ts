@@ -7,8 +7,8 @@
 export const FLOW_WORDS = 32;
 export const FLOW_SHIFT = 5;
 
-/** Raised whenever a word changes its meaning: a table of another layout is never adopted. */
-export const FLOW_LAYOUT_VERSION = 3;
+/** Raised whenever a word changes its meaning, or the hash: a table of another layout is never adopted. */
+export const FLOW_LAYOUT_VERSION = 4;
 
 export const FlowWord = {
   /** The tuple of the original direction; that of the reply direction follows it, `TUPLE_WORDS` further. */

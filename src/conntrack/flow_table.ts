@@ -12,7 +12,8 @@
  * A look-up never finds a flow whose deadline has passed, whether it has been swept or not.
  *
  * `version` changes whenever an entry is inserted or removed, so that a look-up made ahead of time can be told stale.
- * Limits: `capacity` flows; `allocate` says -1 when they are in use. The caller may make room with `evict`, and counts.
+ * Limits: `capacity` flows; `allocate` says -1 when they are in use. The caller may make room (`early_drop.ts`), and
+ * counts. `shares` tells how many flows each port has opened.
  */
 import type { Journal } from "../packet/journal.ts";
 import { FlowEvent, type FlowEventWriter } from "./events.ts";
@@ -27,17 +28,15 @@ import {
   zoneOfNetwork,
 } from "./flow_layout.ts";
 import { HashIndex } from "./hash_index.ts";
+import { Shares } from "./shares.ts";
 
 // Private to the file: V8 folds these, but not what is imported (docs/decisions/0002-constants.md).
 const { DEADLINE: FLOW_WORD_DEADLINE, ROUTE: FLOW_WORD_ROUTE, STATUS: FLOW_WORD_STATUS } = FlowWord;
-const { ASSURED, BRIDGED, CONFIRMED } = FlowFlag;
+const { BRIDGED, CONFIRMED } = FlowFlag;
 /** What of STATUS belongs to a tuple. */
 const PROTOCOL_AND_KIND = 0xff | BRIDGED;
 const { CAPACITY, COUNT, FREE, HIGH_WATER, LAYOUT_VERSION, NOW, SEED, WORDS } = HeaderWord;
 const { NEW, UPDATE, DESTROY } = FlowEvent;
-
-/** Places of the index in which `evict` looks: as many entries, about, as in Linux's eight chains. */
-const EVICTION_SLOTS = 32;
 
 export type FlowId = number & { readonly __brand: "FlowId" };
 
@@ -48,10 +47,13 @@ export class FlowTable {
   readonly words: Int32Array;
   readonly index: HashIndex;
   version = 0;
+  readonly shares = new Shares();
   /** Called with each flow that is about to be removed, while it can still be read. */
   onRemove: (flow: FlowId) => void = () => {};
   /** Where flows that begin, change and end are told, while somebody listens. */
   events: FlowEventWriter | undefined = undefined;
+  /** Port that opened each flow, plus one; 0 where it is not known. */
+  private readonly opener: Int16Array;
   private readonly keys: Int32Array;
   private cursor = 0;
   private journal: Journal | undefined = undefined;
@@ -74,6 +76,8 @@ export class FlowTable {
     this.header[LAYOUT_VERSION] = FLOW_LAYOUT_VERSION;
     this.header[CAPACITY] = capacity;
     this.header[SEED] = seed | 0;
+    this.opener = new Int16Array(capacity);
+    this.shares.takeOver(this.header[COUNT]);
     this.keys = deriveKeys(seed);
   }
 
@@ -83,6 +87,7 @@ export class FlowTable {
     journal.fields(this, "events", "journal");
     journal.words(this.header, 0, WORDS);
     this.index.rehearse(journal);
+    this.shares.rehearse(journal);
     this.events = undefined;
     this.journal = journal;
   }
@@ -92,6 +97,7 @@ export class FlowTable {
     if (this.journal === undefined) return;
     this.journal.words(this.words, flow << FLOW_SHIFT, FLOW_WORDS);
     this.journal.word(this.due, flow);
+    this.journal.word(this.opener, flow);
   }
 
   get count(): number {
@@ -99,15 +105,19 @@ export class FlowTable {
   }
 
   /**
-   * Keyed hash of a tuple. Each step mixes a secret in before it multiplies: collisions depend on the key. `protocol` has
-   * the zone of bridged flows or-ed to it: the last step maps it one to one, so that tuples which differ in their zone
-   * alone never have the same hash.
+   * Keyed hash of a tuple. Who knows this code, but not the key, must not be able to choose tuples that collide. A
+   * multiplication carries a difference upwards only, so that one in the highest bits of a word comes out where anybody can
+   * tell: each address is multiplied twice, with a shift between, before the next word is added, which could undo a known
+   * difference. `protocol` has the zone of bridged flows or-ed to it: the last step maps it one to one, so that tuples
+   * which differ in their zone alone never have the same hash.
    */
   hash(source: number, destination: number, ports: number, protocol: number): number {
     const keys = this.keys;
     let h = Math.imul(source ^ keys[0], keys[4]);
+    h = Math.imul(h ^ (h >>> 16), keys[8]);
     h ^= h >>> 15;
     h = Math.imul((h + destination) ^ keys[1], keys[5]);
+    h = Math.imul(h ^ (h >>> 16), keys[9]);
     h ^= h >>> 13;
     h = Math.imul((h + ports) ^ keys[2], keys[6]);
     h ^= h >>> 16;
@@ -163,8 +173,19 @@ export class FlowTable {
     return flow as FlowId;
   }
 
+  /** Says by which port the first packet of a flow came; to be called before it is inserted. */
+  setPort(flow: FlowId, port: number): void {
+    this.opener[flow] = port + 1;
+  }
+
+  /** Port that opened a flow; -1 where it is not known. */
+  portOf(flow: number): number {
+    return this.opener[flow] - 1;
+  }
+
   /** Gives back an entry that was never inserted. */
   abandon(flow: FlowId): void {
+    this.opener[flow] = 0;
     this.words[(flow << FLOW_SHIFT) + FLOW_WORD_STATUS] = 0;
     this.words[flow << FLOW_SHIFT] = this.header[FREE];
     this.header[FREE] = flow + 1;
@@ -178,6 +199,7 @@ export class FlowTable {
     this.index.insert(this.hashOf(base, 1), (flow << 1) | 1);
     this.due[flow] = this.words[base + FLOW_WORD_DEADLINE];
     this.header[COUNT]++;
+    this.shares.take(this.portOf(flow));
     this.version = (this.version + 1) | 0;
     if (this.events !== undefined) this.events.record(NEW, this.words, base, this.header[NOW]);
   }
@@ -191,30 +213,9 @@ export class FlowTable {
     this.index.remove(this.hashOf(base, 0), flow << 1);
     this.index.remove(this.hashOf(base, 1), (flow << 1) | 1);
     this.header[COUNT]--;
+    this.shares.give(this.portOf(flow));
     this.version = (this.version + 1) | 0;
     this.abandon(flow);
-  }
-
-  /**
-   * Ends one flow that is over or, where live ones may be ended, not assured, among those next to where `hash` would go
-   * (Linux's early drop); false when there is none. The one that was used least lately goes.
-   */
-  evict(hash: number, now: number, mayEndLive: boolean): boolean {
-    const { slots, mask } = this.index;
-    let victim = -1;
-    let least = 0x7fffffff;
-    for (let i = 0; i < EVICTION_SLOTS; i++) {
-      const stored = slots[((hash + i) & mask) * 2 + 1];
-      if (stored === 0) continue;
-      const base = ((stored - 1) >> 1) << FLOW_SHIFT;
-      const left = (this.words[base + FLOW_WORD_DEADLINE] - now) | 0;
-      const isSpared = left > 0 && (!mayEndLive || (this.words[base + FLOW_WORD_STATUS] & ASSURED) !== 0);
-      if (isSpared || left >= least) continue;
-      victim = (stored - 1) >> 1;
-      least = left;
-    }
-    if (victim >= 0) this.remove(victim as FlowId);
-    return victim >= 0;
   }
 
   /** To be called once state, SEEN_REPLY or ASSURED of a flow have changed, and its deadline with them. */
@@ -276,11 +277,11 @@ export class FlowTable {
   }
 }
 
-/** Eight words from a seed (splitmix32); the multipliers are made odd. */
+/** Ten words from a seed (splitmix32); the multipliers are made odd. */
 function deriveKeys(seed: number): Int32Array {
-  const keys = new Int32Array(8);
+  const keys = new Int32Array(10);
   let state = seed | 0;
-  for (let i = 0; i < 8; i++) {
+  for (let i = 0; i < 10; i++) {
     state = (state + 0x9e3779b9) | 0;
     let z = state ^ (state >>> 16);
     z = Math.imul(z, 0x21f0aaad);

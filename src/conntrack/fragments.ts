@@ -7,8 +7,11 @@
  * discards the whole datagram, as Linux does (RFC 5722 asks it of IPv6; nobody honest sends it). The whole datagram
  * goes on as one frame that remembers its largest fragment, and leaves in pieces no larger than that.
  *
- * Limits: `capacity` datagrams, of one port at most a quarter of them; 30 s each. What does not fit is dropped and
- * counted; nothing that is being put together gives way to a flood of first fragments.
+ * Limits: `capacity` datagrams, of one port at most a quarter of them, of one source at most a quarter of that; 30 s
+ * each. Beyond that the oldest of the source, or else of the port, gives way (`displaced`): the fragments of an honest
+ * datagram come one behind the other, and a flood of first fragments needs longer than that to get round its share.
+ *
+ * Longer than other files: the table, its limits and the bytes of a datagram belong to each other.
  */
 import { type Arena, VNET_HEADER_BYTES } from "../packet/arena.ts";
 import { ETHERNET_HEADER_BYTES } from "../packet/ethernet.ts";
@@ -38,6 +41,7 @@ export class Fragments {
   size = 0;
   expired = 0;
   overlapped = 0;
+  displaced = 0;
   private readonly arena: Arena;
   private readonly seed: number;
   private readonly index: HashIndex;
@@ -49,6 +53,9 @@ export class Fragments {
   /** Slot of the datagram, -1 in a free entry. */
   private readonly slot: Int32Array;
   private readonly deadline: Int32Array;
+  /** Which one it was, counted from the first (wrapped): many begin in one millisecond. */
+  private readonly number: Int32Array;
+  private begun = 0;
   /** Payload bytes in all, -1 while the last fragment has not come. */
   private readonly total: Int32Array;
   private readonly received: Int32Array;
@@ -71,6 +78,7 @@ export class Fragments {
     this.port = new Int32Array(capacity);
     this.slot = new Int32Array(capacity).fill(-1);
     this.deadline = new Int32Array(capacity);
+    this.number = new Int32Array(capacity);
     this.total = new Int32Array(capacity);
     this.received = new Int32Array(capacity);
     this.headerBytes = new Int32Array(capacity);
@@ -148,7 +156,8 @@ export class Fragments {
   }
 
   private begin(frame: Frame, key: number, now: number): number {
-    if (this.size >= this.capacity || this.heldBy(frame.ingressPort) >= this.capacity >> 2) return -1;
+    this.makeRoom(frame.ingressPort, frame.source);
+    if (this.size >= this.capacity) return -1;
     const slot = this.arena.take();
     if (slot < 0) return -1;
     const entry = this.slot.indexOf(-1);
@@ -158,6 +167,8 @@ export class Fragments {
     this.key[entry] = key;
     this.port[entry] = frame.ingressPort;
     this.deadline[entry] = (now + REASSEMBLY_MS) | 0;
+    this.begun = (this.begun + 1) | 0;
+    this.number[entry] = this.begun;
     this.total[entry] = -1;
     this.received[entry] = 0;
     this.headerBytes[entry] = 0;
@@ -252,12 +263,34 @@ export class Fragments {
     }
   }
 
-  private heldBy(port: number): number {
-    let held = 0;
+  /** Ends the oldest datagram of a source or a port that has as many in the making as it may. */
+  private makeRoom(port: number, source: number): void {
+    let ofPort = 0;
+    let ofSource = 0;
+    let oldest = -1;
+    let oldestOfSource = -1;
     for (let entry = 0; entry < this.capacity; entry++) {
-      if (this.slot[entry] >= 0 && this.port[entry] === port) held++;
+      if (this.slot[entry] < 0 || this.port[entry] !== port) continue;
+      ofPort++;
+      if (this.isOlder(entry, oldest)) oldest = entry;
+      if (this.source[entry] !== source) continue;
+      ofSource++;
+      if (this.isOlder(entry, oldestOfSource)) oldestOfSource = entry;
     }
-    return held;
+    const share = this.capacity >> 2;
+    if (ofSource > 0 && ofSource >= share >> 2) this.displace(oldestOfSource);
+    else if (ofPort > 0 && ofPort >= share) this.displace(oldest);
+  }
+
+  private isOlder(entry: number, other: number): boolean {
+    return other < 0 || ((this.number[entry] - this.number[other]) | 0) < 0;
+  }
+
+  private displace(entry: number): void {
+    if (this.journal !== undefined) this.keep(entry);
+    this.displaced++;
+    this.arena.release(this.slot[entry]);
+    this.end(entry);
   }
 
   private blocksPresent(entry: number, from: number, to: number): Presence {

@@ -24,6 +24,8 @@ export const PortSchema = Type.Object({
   txFull: Type.Optional(count("Frames that the device had no room for.")),
   txErrors: Type.Optional(count()),
   rxErrors: Type.Optional(count()),
+  rxLimited: Type.Optional(count("Frames beyond the port's `rateLimit`.")),
+  flowsLimited: Type.Optional(count("Packets of new flows beyond the port's `rateLimit`.")),
 });
 export type Port = Static<typeof PortSchema>;
 

@@ -29,7 +29,7 @@ const TO_DHCP_CLIENT = (DHCP_SERVER_PORT << 16) | DHCP_CLIENT_PORT;
 /** A packet that belongs to no flow: opens one, or is invalid. */
 export function admit(router: Router, frame: Frame): number {
   if (router.tracker.mayOpen(router.memory, frame) !== Stop.CONTINUE) return admitInvalid(router, frame);
-  if (isOwnOrBroadcast(router, frame.source)) return Stop.MARTIAN_SOURCE;
+  if (isOwnOrBroadcast(router, frame.source) || isInsideFromOutside(router, frame)) return Stop.MARTIAN_SOURCE;
   if (frame.ports === TO_DHCP_CLIENT && isForDhcpClient(router, frame)) return Stop.DHCP_CLIENT;
   frame.state = RuleState.NEW;
   frame.mark = 0;
@@ -109,6 +109,16 @@ function admitMapped(router: Router, frame: Frame, mapping: number, outside: num
 /** The router's own addresses and broadcasts are nobody else's to send from (RFC 1812 5.3.7). */
 function isOwnOrBroadcast(router: Router, address: number): boolean {
   return router.routes.local(address) !== undefined;
+}
+
+/** Nobody on an uplink has an address of a network's (RFC 2827): such a source is made up. */
+function isInsideFromOutside(router: Router, frame: Frame): boolean {
+  const { interfaces } = router;
+  if ((interfaces[frame.ingressInterface] as Interface).isNetwork) return false;
+  for (let i = 0; i < interfaces.length; i++) {
+    if (interfaces[i]?.isNetwork === true && interfaces[i]?.holds(frame.source) === true) return true;
+  }
+  return false;
 }
 
 /** A packet for the router itself, at `destination` (that of the packet, unless it is translated). */
@@ -241,7 +251,12 @@ function forwardAlong(
   if (verdict !== Stop.CONTINUE) return verdict;
   const { neighbours } = router;
   const before = neighbours.generation;
-  frame.neighbour = neighbours.obtain(route.interface, route.via === 0 ? destination : route.via, router.now);
+  frame.neighbour = neighbours.obtain(
+    route.interface,
+    route.via === 0 ? destination : route.via,
+    router.now,
+    frame.ingressPort,
+  );
   if (neighbours.generation !== before) router.raiseGeneration();
   return frame.neighbour < 0 ? Stop.NEIGHBOUR_TABLE_FULL : Stop.CONTINUE;
 }

@@ -37,6 +37,11 @@ export class Alarms {
       counter("flowsEvicted"),
       (count, { flows }) => `flow table full (${flows.capacity} flows): ${count} unassured flows ended early`,
     ),
+    alarm(
+      counter("flowsReplaced"),
+      (count) => `a port holds its share of the flow table: ${count} unassured flows of its own ended early`,
+    ),
+    alarm(stop(Stop.FLOW_SHARE), (count) => `a port holds its share of the flow table: ${count} packets dropped`),
     alarm(stop(Stop.NAT_PORTS_EXHAUSTED), (count) => `no free port for NAT: ${count} packets of new flows dropped`),
     alarm(stop(Stop.HOST_LIMIT), (count) => `hosts at their limit of translated flows: ${count} packets dropped`),
   ];

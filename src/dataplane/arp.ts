@@ -34,7 +34,7 @@ export function receiveArp(router: Router, frame: Frame): number {
   const target = arp.targetAddress(memory, at);
   const isForRouter = isOwn(router, ingress, target);
   if (sender !== 0 && ingress.holds(sender)) {
-    learnNeighbour(router, ingress, sender, senderHigh, senderLow, isRequest && isForRouter);
+    learnNeighbour(router, frame, sender, senderHigh, senderLow, isRequest && isForRouter);
   }
   if (!isForRouter) return Stop.ARP_NOT_FOR_ROUTER;
   if (isRequest) sendReply(router, frame, ingress, target, sender, senderHigh, senderLow);
@@ -51,7 +51,7 @@ function isOwn(router: Router, ingress: Interface, address: number): boolean {
 /** Updates a neighbour that is known; makes a new one only of those who ask for the router (RFC 826, merge flag). */
 function learnNeighbour(
   router: Router,
-  ingress: Interface,
+  { ingressInterface, ingressPort }: Frame,
   address: number,
   macHigh: number,
   macLow: number,
@@ -59,7 +59,9 @@ function learnNeighbour(
 ): void {
   const { neighbours, now } = router;
   const before = neighbours.generation;
-  const neighbour = mayAdd ? neighbours.obtain(ingress.index, address, now) : neighbours.find(ingress.index, address);
+  const neighbour = mayAdd
+    ? neighbours.obtain(ingressInterface, address, now, ingressPort)
+    : neighbours.find(ingressInterface, address);
   if (neighbours.generation !== before) router.raiseGeneration();
   if (neighbour < 0) return;
   neighbours.confirm(neighbour, macHigh, macLow, now);

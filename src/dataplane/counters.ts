@@ -46,6 +46,10 @@ export const COUNTER_NAMES = [
   /** Flows of a snapshot that were taken at the start, and those that were not. */
   "flowsRestored",
   "flowsNotRestored",
+  /** Flows of a port at its share of the table that gave way to newer ones of the same port. */
+  "flowsReplaced",
+  /** Datagrams in the making that gave way to newer ones of the same port. */
+  "reassembliesDisplaced",
 ] as const;
 
 export type CounterName = (typeof COUNTER_NAMES)[number];

@@ -38,6 +38,7 @@ class InvariantCheck {
   private readonly violations: string[] = [];
   private readonly references = new Map<string, number>();
   private readonly hosts = new Map<number, number>();
+  private readonly openers = new Map<number, number>();
   private flows = 0;
   private translated = 0;
   private indexed = 0;
@@ -54,6 +55,7 @@ class InvariantCheck {
     this.expect("sources in the index", sourceNat.remembered, this.indexed);
     this.expect("mappings", sourceNat.mappings?.size ?? 0, this.references.size);
     this.expect("hosts counted", hostFlows.size, this.hosts.size);
+    for (const [port, count] of this.openers) this.expect("flows of a port", flows.shares.heldBy(port), count);
     for (const [address, count] of this.hosts) this.expect("flows of a host", hostFlows.countOf(address), count);
     this.checkReferences();
     return {
@@ -65,11 +67,13 @@ class InvariantCheck {
   }
 
   private checkFlow(flow: number): void {
-    const { words } = this.router.flows;
+    const { flows } = this.router;
+    const { words } = flows;
     const base = flow << FLOW_SHIFT;
     const status = words[base + FlowWord.STATUS];
     if ((status & FlowFlag.CONFIRMED) === 0) return;
     this.flows++;
+    this.openers.set(flows.portOf(flow), (this.openers.get(flows.portOf(flow)) ?? 0) + 1);
     for (let direction = 0; direction < 2; direction++) {
       if (!this.isFound(flow, direction)) this.say(`flow ${flow}: tuple ${direction} is not found`);
     }

@@ -165,6 +165,9 @@ export interface PortRow {
   txFull: number;
   txErrors: number;
   rxErrors: number;
+  /** Frames, and packets of new flows, beyond what the port may send in a second. */
+  rxLimited: number;
+  flowsLimited: number;
 }
 
 /** One for each port and direction that is impaired. */

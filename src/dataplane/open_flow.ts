@@ -1,4 +1,5 @@
 /** Opens the flow of a packet that has been admitted: an entry, its binding, both tuples. */
+import { evict } from "../conntrack/early_drop.ts";
 import { FLOW_SHIFT, FlowFlag, FlowWord } from "../conntrack/flow_layout.ts";
 import type { FlowId } from "../conntrack/flow_table.ts";
 import { invertPorts } from "../conntrack/tuple.ts";
@@ -9,6 +10,10 @@ import { Stop } from "../packet/stop_reasons.ts";
 import { Counter } from "./counters.ts";
 import type { Router } from "./router.ts";
 import { countPacket } from "./track.ts";
+
+/** In the place of an entry: the port has its share of the table, or as many new flows as it may open now. */
+const SHARE_TAKEN = -2 as FlowId;
+const RATE_REACHED = -3 as FlowId;
 
 /**
  * Makes the flow of an admitted packet, which goes on to `destination` with the destination port in `ports`, and with
@@ -24,7 +29,7 @@ export function openFlow(
 ): number {
   const { flows, sourceNat } = router;
   const flow = takeEntry(router, frame);
-  if (flow < 0) return Stop.FLOW_TABLE_FULL;
+  if (flow < 0) return reasonOf(flow);
   const words = flows.words;
   const base = flow << FLOW_SHIFT;
   words[base + FlowWord.SOURCE] = frame.source;
@@ -63,7 +68,7 @@ export function openFlow(
 export function openBridgedFlow(router: Router, frame: Frame, ports: number): number {
   const { flows } = router;
   const flow = takeEntry(router, frame);
-  if (flow < 0) return Stop.FLOW_TABLE_FULL;
+  if (flow < 0) return reasonOf(flow);
   const words = flows.words;
   const base = flow << FLOW_SHIFT;
   words[base + FlowWord.SOURCE] = frame.source;
@@ -88,16 +93,29 @@ export function openBridgedFlow(router: Router, frame: Frame, ports: number): nu
   return Stop.CONTINUE;
 }
 
-/** An entry for another flow; in a full table, as Linux, that of one which is not assured. -1 when there is none. */
+/**
+ * An entry for another flow, or less than 0, and why. In a full table, as in Linux, a flow that is not assured gives way;
+ * so it does, before the table is full, for a port that holds its share of it.
+ */
 function takeEntry(router: Router, frame: Frame): FlowId {
-  const { flows } = router;
-  let flow = flows.allocate();
-  if (flow < 0 && flows.evict(frame.hash, router.now, !router.isBcp)) {
-    router.count(Counter.flowsEvicted);
-    flow = flows.allocate();
+  const { flows, police } = router;
+  const port = frame.ingressPort;
+  if (police.isActive && !police.takesFlow(port, router.now)) return RATE_REACHED;
+  const free = flows.capacity - flows.count;
+  if (free === 0 || !flows.shares.mayTake(port, free)) {
+    if (evict(flows, frame.hash, router.now, !router.isBcp, port)) {
+      router.count(free === 0 ? Counter.flowsEvicted : Counter.flowsReplaced);
+    } else if (free > 0) return SHARE_TAKEN;
   }
+  const flow = flows.allocate();
   if (flow < 0) router.count(Counter.flowsTableFull);
+  else flows.setPort(flow, port);
   return flow;
+}
+
+function reasonOf(entry: number): number {
+  if (entry === RATE_REACHED) return Stop.FLOW_RATE;
+  return entry === SHARE_TAKEN ? Stop.FLOW_SHARE : Stop.FLOW_TABLE_FULL;
 }
 
 /** The route of a frame as a flow remembers it. */

@@ -28,7 +28,15 @@ import { findFlow, track } from "./track.ts";
 import { translateFrame } from "./translation.ts";
 
 // Private to the file: V8 folds these, but not what is imported (docs/decisions/0002-constants.md).
-const { CONTINUE: STOP_CONTINUE, CUSTOM_STAGE, ETHERTYPE_UNKNOWN, PORT_UNUSABLE, ROUTED, VLAN_TAGGED } = Stop;
+const {
+  CONTINUE: STOP_CONTINUE,
+  CUSTOM_STAGE,
+  ETHERTYPE_UNKNOWN,
+  PACKET_RATE,
+  PORT_UNUSABLE,
+  ROUTED,
+  VLAN_TAGGED,
+} = Stop;
 const { ARP, IPV4, VLAN } = EtherType;
 const { REPLY_PACKETS: SECOND_LINE } = FlowWord;
 const { TCP } = Protocol;
@@ -54,12 +62,30 @@ export function runBurst(router: Router, count: number): void {
 export function arriveAll(router: Router, count: number): void {
   const { receivedSlot, receivedPort } = router.io;
   router.captures?.ingress(router, count);
+  if (router.police.isActive) arriveLimited(router, count);
+  else {
+    for (let i = 0; i < count; i++) {
+      const frame = router.frames[receivedSlot[i]];
+      begin(router, frame, receivedPort[i]);
+      stops[i] = arrive(router, frame);
+    }
+  }
+  if (router.customStage !== undefined) runCustomStage(router, count);
+}
+
+/** The same, where some ports may not send what they like. */
+function arriveLimited(router: Router, count: number): void {
+  const { receivedSlot, receivedPort } = router.io;
   for (let i = 0; i < count; i++) {
     const frame = router.frames[receivedSlot[i]];
     begin(router, frame, receivedPort[i]);
-    stops[i] = arrive(router, frame);
+    stops[i] = arriveOrStop(router, frame);
   }
-  if (router.customStage !== undefined) runCustomStage(router, count);
+}
+
+function arriveOrStop(router: Router, frame: Frame): number {
+  const isTaken = router.police.takesFrame(frame.ingressPort, frame.length, router.now);
+  return isTaken ? arrive(router, frame) : PACKET_RATE;
 }
 
 /** Asks a stage that was added to the router about each packet that is to go through it. */
@@ -97,7 +123,7 @@ function runRecordedBurst(router: Router, recorder: Recorder, count: number): vo
     const frame = router.frames[receivedSlot[i]];
     begin(router, frame, receivedPort[i]);
     recorder.begin(i, frame);
-    stops[i] = arrive(router, frame);
+    stops[i] = router.police.isActive ? arriveOrStop(router, frame) : arrive(router, frame);
     recorder.arrived(frame, stops[i]);
   }
   if (router.customStage !== undefined) runCustomStage(router, count);

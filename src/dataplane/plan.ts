@@ -57,9 +57,20 @@ export interface PortPlan {
   isolated?: boolean;
   /** A network's port: what comes in by it must come from these. */
   guard?: GuardPlan;
+  /** A network's port: what may come in by it. */
+  rateLimit?: RateLimitPlan;
   /** What is done on purpose to frames that come in by it, and to those that leave through it. */
   impairIn?: ImpairmentPlan;
   impairOut?: ImpairmentPlan;
+}
+
+/** What a port may send in a second; see `police.ts`. Without one of them, any number. */
+export interface RateLimitPlan {
+  packets?: number;
+  /** Of Ethernet frames. */
+  bytes?: number;
+  /** New flows. */
+  flows?: number;
 }
 
 /** See `impairment.ts`. Probabilities and correlations are from 0 to 1, times in microseconds. */

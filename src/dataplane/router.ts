@@ -11,6 +11,7 @@ import { MacTable } from "../bridge/mac_table.ts";
 import { FLOW_SHIFT, FlowFlag, FlowWord } from "../conntrack/flow_layout.ts";
 import { type FlowId, FlowTable } from "../conntrack/flow_table.ts";
 import { Fragments } from "../conntrack/fragments.ts";
+import { Shares } from "../conntrack/shares.ts";
 import { Timeouts } from "../conntrack/timeouts.ts";
 import { Tracker } from "../conntrack/tracker.ts";
 import { CompiledRules } from "../filter/compiled_rules.ts";
@@ -41,6 +42,7 @@ import type { CounterCarry } from "./messages.ts";
 import { NatTable } from "./nat_table.ts";
 import type { ConntrackPlan, LimitsPlan, MergePlan, PortPlan, RouterPlan } from "./plan.ts";
 import { timeoutsOf } from "./plan_conntrack.ts";
+import { Police } from "./police.ts";
 import { RandomSource } from "./random_source.ts";
 import { type Judges, Rejudge } from "./rejudge.ts";
 import { Routes } from "./routes.ts";
@@ -90,6 +92,7 @@ export class Router {
   readonly icmpLimiter: IcmpLimiter;
   readonly fragments: Fragments;
   readonly impairments: Impairments;
+  readonly police: Police;
   /** Slots of the datagrams that this burst has completed. */
   readonly reassembled: number[] = [];
   /** The one key that is filled anew for each question to a chain. */
@@ -152,9 +155,10 @@ export class Router {
     this.counters = new Counters(options.counterMemory);
     this.ports = new PortTable(options.portLimit);
     this.impairments = new Impairments(arena, options.io, this.counters, random);
+    this.police = new Police(options.portLimit);
     this.merger = new Merger(arena, options.io, options.portLimit);
     const ageingMs = plan.macAgeingSeconds * 1000;
-    this.macs = new MacTable({ capacity: limits.macs, ageingMs, seed: random() });
+    this.macs = new MacTable({ capacity: limits.macs, ageingMs, seed: random(), shares: new Shares() });
     this.neighbours = new Neighbours(limits.neighbours, arena.frames, arena.slotCount >> 1, random());
     const memory = options.flowMemory ?? new ArrayBuffer(FlowTable.bytesFor(limits.flows));
     this.flows = new FlowTable(memory, limits.flows, random());
@@ -206,7 +210,9 @@ export class Router {
     this.interfaces = interfaces;
     this.ports.update(plan.ports);
     for (const port of plan.ports) {
-      if (this.ports.interfaceOf[port.index] === port.interface) this.impairments.setPort(port, this.now);
+      if (this.ports.interfaceOf[port.index] !== port.interface) continue;
+      this.impairments.setPort(port, this.now);
+      this.police.setPort(port, this.now);
     }
     if (!hasSameJudges) endBridgedWithoutFilter(this);
     if (!isSame) takeRouting(this, plan, nat);
@@ -243,6 +249,7 @@ export class Router {
     if (owner === undefined) throw new RangeError(`port ${plan.name}: no interface ${plan.interface}`);
     this.ports.add(plan);
     this.impairments.setPort(plan, this.now);
+    this.police.setPort(plan, this.now);
     owner.addPort(plan.index);
     noteLink(this, plan.interface);
   }
@@ -253,6 +260,7 @@ export class Router {
     this.interfaces[interfaceIndex]?.removePort(port);
     this.ports.remove(port);
     this.impairments.removePort(port);
+    this.police.removePort(port);
     this.macs.forgetPort(port);
     if (interfaceIndex >= 0) noteLink(this, interfaceIndex);
   }

@@ -7,6 +7,7 @@ import { isGroupMac } from "../packet/ethernet.ts";
 import type { Frame } from "../packet/frame.ts";
 import { isMartianDestination, isMartianSource, isMulticast } from "../packet/ipv4.ts";
 import { Stop } from "../packet/stop_reasons.ts";
+import { Counter } from "./counters.ts";
 import type { Router } from "./router.ts";
 
 // Private to the file: V8 folds these, but not what is imported (docs/decisions/0002-constants.md).
@@ -25,7 +26,10 @@ export function screen(router: Router, frame: Frame): number {
 
 /** Puts a fragment into its datagram. */
 export function collect(router: Router, frame: Frame): number {
-  const result = router.fragments.add(frame, router.now);
+  const { fragments } = router;
+  const displaced = fragments.displaced;
+  const result = fragments.add(frame, router.now);
+  if (fragments.displaced !== displaced) router.count(Counter.reassembliesDisplaced);
   if (result >= 0) router.reassembled.push(result);
   if (router.recorder !== undefined) router.recorder.collected(frame, result);
   return result === REFUSED || result === DUPLICATE ? FRAGMENT : FRAGMENT_HELD;

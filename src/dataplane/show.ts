@@ -73,6 +73,7 @@ function showStats(router: Router): StatsResult {
       flows: router.flows.count,
       flowLimit: router.flows.capacity,
       natExhausted: router.sourceNat.exhausted,
+      natPortsTakenOver: router.sourceNat.takenOver,
       stations: router.macs.size,
       neighbours: router.neighbours.size,
       routes: router.routes.size,
@@ -116,6 +117,8 @@ function showPorts(router: Router, counters: Float64Array): PortRow[] {
       txFull: counters[at + PortCounter.TX_FULL],
       txErrors: counters[at + PortCounter.TX_ERRORS],
       rxErrors: counters[at + PortCounter.RX_ERRORS],
+      rxLimited: router.police.framesDropped[plan.index],
+      flowsLimited: router.police.flowsDropped[plan.index],
     });
   }
   return rows;

@@ -3,6 +3,7 @@ import { STOP_REASONS, Stop } from "../packet/stop_reasons.ts";
 
 /** The reasons that come about before the packet is one of a flow, by the stage that finds them. */
 const STAGES: Record<string, readonly number[]> = {
+  police: [Stop.PACKET_RATE],
   parse: [
     Stop.FRAME_TRUNCATED,
     Stop.OFFLOAD_MALFORMED,
@@ -29,7 +30,7 @@ const STAGES: Record<string, readonly number[]> = {
   "bridge filter": [Stop.BRIDGE_DROP, Stop.BRIDGE_REJECT],
   screen: [Stop.MARTIAN_SOURCE, Stop.MARTIAN_DESTINATION, Stop.L2_BROADCAST, Stop.MULTICAST],
   fragments: [Stop.FRAGMENT_HELD, Stop.FRAGMENT],
-  track: [Stop.L4_CHECKSUM, Stop.INVALID_STATE, Stop.ICMP_ERROR_UNRELATED],
+  track: [Stop.L4_CHECKSUM, Stop.INVALID_STATE, Stop.ICMP_ERROR_UNRELATED, Stop.ICMP_ERROR_FORGED],
   route: [
     Stop.NO_ROUTE,
     Stop.DIRECTED_BROADCAST,
@@ -43,7 +44,7 @@ const STAGES: Record<string, readonly number[]> = {
   input: [Stop.INPUT_DROP, Stop.INPUT_REJECT, Stop.LOCAL, Stop.DHCP_CLIENT],
   output: [Stop.OUTPUT_DROP],
   nat: [Stop.NAT_PORTS_EXHAUSTED, Stop.HOST_LIMIT],
-  flow: [Stop.FLOW_TABLE_FULL],
+  flow: [Stop.FLOW_TABLE_FULL, Stop.FLOW_SHARE, Stop.FLOW_RATE],
   neighbour: [Stop.PARKED, Stop.NEIGHBOUR_UNREACHABLE, Stop.NEIGHBOUR_TABLE_FULL, Stop.NEIGHBOUR_QUEUE_FULL],
   egress: [Stop.ROUTED],
   custom: [Stop.CUSTOM_STAGE],

@@ -8,8 +8,12 @@
  *   2. the port that this source address and port already use on the chosen address, where it is free to this peer;
  *   3. the original port on the chosen address, where the rule allows it and it is free;
  *   4. a random start in the rule's ports or the same class (1-511, 600-1023, 1024-65535; identifiers 0-65535), and a
- *      bounded number of tries, each round half as many from a new start. Then the packet is dropped.
+ *      bounded number of tries, each round half as many from a new start;
+ *   5. the port of a flow that is not assured, of an ingress port that holds many more flows (`take_over.ts`). Then the
+ *      packet is dropped.
  * Only flows whose port was changed are in the index of sources (2.): for the others 2. and 3. agree.
+ *
+ * Longer than other files: the order of choice is one piece.
  *
  * Profile `bcp`: 2. is the endpoint-independent mapping of the source (see `mappings.ts`), which must be kept; a port
  * belongs to one inside end alone, and its parity is kept (RFC 4787 REQ-4).
@@ -22,6 +26,7 @@ import { Protocol } from "../packet/ipv4.ts";
 import type { Journal } from "../packet/journal.ts";
 import { Mappings } from "./mappings.ts";
 import type { SourceChoice } from "./rules.ts";
+import { takeOverPort } from "./take_over.ts";
 
 /** Flows of one source and port that the index of sources holds: any of them tells the port. */
 const REMEMBERED_PER_SOURCE = 8;
@@ -33,6 +38,8 @@ const LEAST_TRIES = 16;
 export class SourceNat {
   /** Searches that found no free port. */
   exhausted = 0;
+  /** Ports that were taken from a flow of somebody who holds many more. */
+  takenOver = 0;
   /** The endpoint-independent mappings of the `bcp` profile. */
   mappings: Mappings | undefined;
   private readonly table: FlowTable;
@@ -239,9 +246,17 @@ export class SourceNat {
         if (((ident ^ original) & parity) !== 0) continue;
         if (this.isAvailable(base, protocol, address, withSourceIdent(ports, ident), choice, now)) return ident;
       }
-      if (tries >= size || tries < LEAST_TRIES) return -1;
+      if (tries >= size || tries < LEAST_TRIES) return this.takeOver(base, protocol, ports, low, size);
       tries >>= 1;
     }
+  }
+
+  /** In `bcp` nobody's mapping is ended early. */
+  private takeOver(base: number, protocol: number, ports: number, low: number, size: number): number {
+    if (this.mappings !== undefined) return -1;
+    const ident = takeOverPort(this.table, base, protocol, ports, low, size, this.random() >>> 0);
+    if (ident >= 0) this.takenOver++;
+    return ident;
   }
 
   /** Whether the port in `ports` may be taken: its reply tuple is free and, in `bcp`, nobody else's mapping has it. */

@@ -2,7 +2,7 @@
  * A journal of changes, to undo them: what a rehearsal of a packet does to the router's tables (`explain`) is taken back
  * word by word, in the reverse order. Tables write into it before they change something, while they have one.
  */
-type Words = Int32Array | Float64Array;
+type Words = Int32Array | Int16Array | Float64Array;
 
 export class Journal {
   private readonly arrays: Words[] = [];

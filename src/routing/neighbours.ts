@@ -10,10 +10,14 @@
  * Limits: `capacity` neighbours, at most half of them unresolved (INCOMPLETE or FAILED), so that who scans a subnet
  * takes nobody's place. Where room is needed a FAILED or STALE one gives way (`generation` rises, since flows may hold
  * its index), never one that is in use; the search for it is bounded. Each parks at most `PARKED_LIMIT` frames, all
- * together at most `parkedLimit`.
+ * together at most `parkedLimit`. Of all three (neighbours, unresolved ones, parked frames) the port whose frames bring
+ * them in gets its share, and no more (`conntrack/shares.ts`): beyond it only a neighbour of its own gives way.
+ *
+ * Longer than other files: states, timers and queues read the same arrays.
  * Invariants: `parkedTotal` is the number of frames in all queues, `unresolved` that of neighbours without an answer.
  */
 import { HashIndex } from "../conntrack/hash_index.ts";
+import { Shares } from "../conntrack/shares.ts";
 import type { Frame } from "../packet/frame.ts";
 import type { Journal } from "../packet/journal.ts";
 
@@ -36,6 +40,8 @@ export const FORGET_MS = 60_000;
 export const PARKED_LIMIT = 64;
 /** Neighbours looked at in one search for one that may give way. */
 const SEARCHED = 64;
+/** In the place of a port: whichever brought it in. */
+const ANY = -2;
 
 /** What `tick` asks its caller to do. */
 export interface NeighbourEvents {
@@ -66,6 +72,11 @@ export class Neighbours {
   generation = 0;
   size = 0;
   parkedTotal = 0;
+  /** Port whose frame brought it in; -1: the router itself. */
+  private readonly owner: Int32Array;
+  private readonly shares = new Shares();
+  private readonly unresolvedShares = new Shares();
+  private readonly parkedShares = new Shares();
   private readonly deadline: Int32Array;
   private readonly probes: Int32Array;
   private readonly parkedFirst: Int32Array;
@@ -93,6 +104,7 @@ export class Neighbours {
     this.used = new Int32Array(capacity);
     this.port = new Int32Array(capacity);
     this.portGeneration = new Int32Array(capacity);
+    this.owner = new Int32Array(capacity);
     this.deadline = new Int32Array(capacity);
     this.probes = new Int32Array(capacity);
     this.parkedFirst = new Int32Array(capacity).fill(-1);
@@ -107,6 +119,7 @@ export class Neighbours {
   rehearse(journal: Journal): void {
     journal.numbers(this);
     this.index.rehearse(journal);
+    for (const shares of [this.shares, this.unresolvedShares, this.parkedShares]) shares.rehearse(journal);
     // One more than is in use: the rehearsal may add one.
     journal.arraysOf(this, this.highWater + 1);
     for (let neighbour = 0; neighbour < this.highWater; neighbour++) {
@@ -125,13 +138,18 @@ export class Neighbours {
     }
   }
 
-  /** Finds the neighbour or makes one, not yet asked for; -1 when no room is left for it. */
-  obtain(interfaceIndex: number, address: number, now: number): number {
+  /**
+   * Finds the neighbour or makes one, not yet asked for; -1 when no room is left for it. `port` is that of the frame that
+   * brings it in, -1 where the router itself does.
+   */
+  obtain(interfaceIndex: number, address: number, now: number, port = -1): number {
     const known = this.find(interfaceIndex, address);
     if (known >= 0) return known;
-    const neighbour = this.vacancy();
+    const neighbour = this.vacancy(port);
     if (neighbour < 0) return -1;
-    this.unresolved++;
+    this.owner[neighbour] = port;
+    this.shares.take(port);
+    this.noteUnresolved(neighbour);
     this.interfaceOf[neighbour] = interfaceIndex;
     this.address[neighbour] = address;
     this.state[neighbour] = NeighbourState.FAILED;
@@ -168,7 +186,7 @@ export class Neighbours {
     if (this.macHigh[neighbour] !== macHigh || this.macLow[neighbour] !== macLow) this.portGeneration[neighbour] = -1;
     this.macHigh[neighbour] = macHigh;
     this.macLow[neighbour] = macLow;
-    if (!this.isUsable(neighbour)) this.unresolved--;
+    if (!this.isUsable(neighbour)) this.noteResolved(neighbour);
     this.probes[neighbour] = 0;
     this.unanswered[neighbour] = 0;
   }
@@ -176,6 +194,8 @@ export class Neighbours {
   /** Queues a frame; false when too many wait already. `needsQuestion` tells whether to ask now. */
   park(neighbour: number, frame: Frame): boolean {
     if (this.parkedCount[neighbour] >= PARKED_LIMIT || this.parkedTotal >= this.parkedLimit) return false;
+    if (!this.parkedShares.mayTake(frame.ingressPort, this.parkedLimit - this.parkedTotal)) return false;
+    this.parkedShares.take(frame.ingressPort);
     frame.nextParked = -1;
     const last = this.parkedLast[neighbour];
     if (last < 0) this.parkedFirst[neighbour] = frame.slot;
@@ -199,7 +219,8 @@ export class Neighbours {
   takeParked(neighbour: number): number {
     const slot = this.parkedFirst[neighbour];
     if (slot < 0) return -1;
-    const next = this.frames[slot].nextParked;
+    const { nextParked: next, ingressPort } = this.frames[slot];
+    this.parkedShares.give(ingressPort);
     this.parkedFirst[neighbour] = next;
     if (next < 0) this.parkedLast[neighbour] = -1;
     this.parkedCount[neighbour]--;
@@ -247,7 +268,7 @@ export class Neighbours {
   }
 
   private fail(neighbour: number, now: number, events: NeighbourEvents): void {
-    if (this.isUsable(neighbour)) this.unresolved++;
+    if (this.isUsable(neighbour)) this.noteUnresolved(neighbour);
     this.state[neighbour] = NeighbourState.FAILED;
     this.unanswered[neighbour] = 1;
     this.deadline[neighbour] = (now + FORGET_MS) | 0;
@@ -285,30 +306,50 @@ export class Neighbours {
 
   private forget(neighbour: number): void {
     this.index.remove(this.hash(this.interfaceOf[neighbour], this.address[neighbour]), neighbour);
-    if (!this.isUsable(neighbour)) this.unresolved--;
+    if (!this.isUsable(neighbour)) this.noteResolved(neighbour);
+    this.shares.give(this.owner[neighbour]);
     this.state[neighbour] = NeighbourState.FREE;
     this.free[this.freeCount++] = neighbour;
     this.generation = (this.generation + 1) | 0;
     this.size--;
   }
 
+  private noteUnresolved(neighbour: number): void {
+    this.unresolved++;
+    this.unresolvedShares.take(this.owner[neighbour]);
+  }
+
+  private noteResolved(neighbour: number): void {
+    this.unresolved--;
+    this.unresolvedShares.give(this.owner[neighbour]);
+  }
+
   /** A free index: given back, never used, or given up by a neighbour that is of no use now. */
-  private vacancy(): number {
-    const isCrowded = this.unresolved >= this.capacity >>> 1 && this.capacity > 1;
+  private vacancy(port: number): number {
+    const { capacity } = this;
+    const half = capacity >>> 1;
+    const hasUnresolvedShare = capacity < 2 || this.unresolvedShares.mayTake(port, half - this.unresolved);
+    if (!hasUnresolvedShare || !this.shares.mayTake(port, capacity - this.size)) {
+      const isStaleOfUse = hasUnresolvedShare && this.evict(NeighbourState.STALE, port);
+      if (!isStaleOfUse && !this.evict(NeighbourState.FAILED, port)) return -1;
+    }
+    const isCrowded = this.unresolved >= half && capacity > 1;
     if (isCrowded) {
-      if (!this.evict(NeighbourState.FAILED)) return -1;
-    } else if (this.size === this.capacity) {
-      if (!this.evict(NeighbourState.FAILED) && !this.evict(NeighbourState.STALE)) return -1;
+      if (!this.evict(NeighbourState.FAILED, ANY)) return -1;
+    } else if (this.size === capacity) {
+      if (!this.evict(NeighbourState.FAILED, ANY) && !this.evict(NeighbourState.STALE, ANY)) return -1;
     }
     return this.freeCount > 0 ? this.free[--this.freeCount] : this.highWater++;
   }
 
-  /** Forgets the next neighbour of a state behind the clock hand, if there is one near. */
-  private evict(state: number): boolean {
+  /** Forgets the next neighbour of a state, and of a port, behind the clock hand, if there is one near. */
+  private evict(state: number, port: number): boolean {
     for (let left = Math.min(SEARCHED, this.highWater); left > 0; left--) {
       this.hand = this.hand + 1 < this.highWater ? this.hand + 1 : 0;
-      if (this.state[this.hand] !== state || this.parkedCount[this.hand] > 0 || this.used[this.hand] !== 0) continue;
-      this.forget(this.hand);
+      const { hand } = this;
+      if (this.state[hand] !== state || this.parkedCount[hand] > 0 || this.used[hand] !== 0) continue;
+      if (port !== ANY && this.owner[hand] !== port) continue;
+      this.forget(hand);
       return true;
     }
     return false;

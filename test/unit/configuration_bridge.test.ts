@@ -60,6 +60,17 @@ describe("antiSpoofing", () => {
   });
 });
 
+describe("rateLimit", () => {
+  it("of a network is that of its ports, but for those that have their own", () => {
+    const { ports } = planOf(
+      "rateLimit: { packetsPerSecond: 1000, newFlowsPerSecond: 50 },",
+      "c1: { netns: c1 }, c2: { netns: c2, rateLimit: { bytesPerSecond: 5 } }",
+    );
+    expect(ports.slice(0, 2).map(({ rateLimit }) => rateLimit)).toEqual([{ packets: 1000, flows: 50 }, { bytes: 5 }]);
+    expect(planOf("", PORTS).ports[0].rateLimit).toBeUndefined();
+  });
+});
+
 describe("filter.bridge", () => {
   const chainOf = (bridge: string) =>
     planOf("", PORTS, `filter: { bridge: ${bridge} }`).rules.filter.chains.find(({ name }) => name === "BRIDGE");

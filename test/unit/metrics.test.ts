@@ -53,6 +53,8 @@ function sourceOf(r: TestRouter): MetricsSource {
         txFull: 0,
         txErrors: 0,
         rxErrors: 0,
+        rxLimited: 0,
+        flowsLimited: 0,
       },
       { name: "wan", interface: "wan", kind: "packet", state: "failed (gone)" },
     ],

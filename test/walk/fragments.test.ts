@@ -108,11 +108,14 @@ describe("fragments", () => {
     expect(r.arena.heldSlots()).toBe(0);
   });
 
-  it("of one port never take more than their share of the room", () => {
+  it("of one source or one port never take more than their share of the room", () => {
     const r = router();
     for (let id = 0; id < 100; id++) r.fromC1(cut(whole(), 1024, id)[0]);
-    const { size, capacity } = r.router.fragments;
-    expect(size).toBe(capacity / 4);
+    const { capacity } = r.router.fragments;
+    expect(r.router.fragments.size).toBe(capacity / 16);
+    for (let host = 10; host < 110; host++) r.fromC1(cut(whole({ ...C1, source: `10.55.66.${host}` }), 1024, 1)[0]);
+    expect(r.router.fragments.size).toBe(capacity / 4);
+    expect(r.router.counters.named().reassembliesDisplaced).toBe(200 - capacity / 4);
     // Another port still has room.
     const out = cut(whole({ ...C1, source: "10.55.66.3" }), 1024, 1).flatMap((piece) => r.fromC2(piece));
     expect(out.length).toBe(3);

@@ -1,5 +1,5 @@
 /** Networks with their ports, and uplinks: interfaces, ports and devices of the plan. */
-import type { InterfacePlan, PortPlan } from "../../dataplane/plan.ts";
+import type { InterfacePlan, PortPlan, RateLimitPlan } from "../../dataplane/plan.ts";
 import type { Prefix } from "../../packet/ipv4_address.ts";
 import { formatAddress } from "../../packet/ipv4_address.ts";
 import { parseMac } from "../../packet/mac_address.ts";
@@ -17,6 +17,7 @@ import {
   type NetworkConfiguration,
   type PortConfiguration,
 } from "./schema.ts";
+import type { RateLimitConfiguration } from "./schema_rate_limit.ts";
 
 const LONGEST_NETWORK_PREFIX = 30;
 
@@ -43,6 +44,7 @@ interface NetworkContext {
   hasIsolatedPorts: boolean;
   hasGuardedPorts: boolean;
   impair: ReturnType<typeof readImpair>;
+  rateLimit: RateLimitConfiguration | undefined;
 }
 
 export class InterfaceBuilder {
@@ -137,6 +139,7 @@ export class InterfaceBuilder {
       hasIsolatedPorts: isolation.includes("ports"),
       hasGuardedPorts: network.antiSpoofing ?? false,
       impair: this.readImpair(network.impair, path) ?? {},
+      rateLimit: network.rateLimit,
     };
     for (const [port, settings] of ports) this.addPort(context, port, settings, [...path, "ports", port]);
   }
@@ -182,6 +185,7 @@ export class InterfaceBuilder {
     const settings = {
       ...(isIsolated ? { isolated: true } : {}),
       ...(isGuarded ? { guard } : {}),
+      ...rateLimitOf(port.rateLimit ?? network.rateLimit),
       ...withOwnSeeds(this.readImpair(port.impair, path) ?? network.impair, name),
     };
     this.addDevice(interfaceKey("network", network.name), network.index, device, path, settings);
@@ -260,4 +264,16 @@ export class InterfaceBuilder {
     if (user === undefined) used.set(what, path);
     else this.report(path, `${what} is in use already, at ${formatPath(user)}`, side);
   }
+}
+
+function rateLimitOf(limit: RateLimitConfiguration | undefined): { rateLimit?: RateLimitPlan } {
+  if (limit === undefined) return {};
+  const { packetsPerSecond: packets, bytesPerSecond: bytes, newFlowsPerSecond: flows } = limit;
+  return {
+    rateLimit: {
+      ...(packets === undefined ? {} : { packets }),
+      ...(bytes === undefined ? {} : { bytes }),
+      ...(flows === undefined ? {} : { flows }),
+    },
+  };
 }

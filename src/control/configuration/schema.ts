@@ -22,6 +22,7 @@ import {
   pid,
   prefix,
 } from "./schema_parts.ts";
+import { rateLimit } from "./schema_rate_limit.ts";
 import { NeighbourSchema, RouteSchema, RoutingSchema } from "./schema_routing.ts";
 import { chain, iptablesText, sets } from "./schema_rules.ts";
 import { ControlSchema, ExportSchema } from "./schema_services.ts";
@@ -70,6 +71,7 @@ const PortSchema = Type.Object(
           "Whether frames are taken from the device's own hardware address and the port's `address` alone. Default: the network's.",
       }),
     ),
+    rateLimit: rateLimit("this port, in place of what the network says"),
     impair: impair("this port, in place of what the network says"),
   },
   { ...CLOSED, title: "a map", description: "A container: exactly one of `netns` and `pid` is needed." },
@@ -100,6 +102,7 @@ const NetworkSchema = Type.Object(
         description: "Whether its ports take frames from their container's own addresses alone.",
       }),
     ),
+    rateLimit: rateLimit("each of its ports"),
     impair: impair("each of its ports"),
     ports: Type.Optional(named(PortSchema, { title: "a map of ports", description: "Containers, by name." })),
   },

@@ -13,6 +13,7 @@ const SLOW_LOOP_MS = 200;
 /** Drops that say that something is wrong, with what to do about it. The others are policy, or the senders' affair. */
 const CURES: Record<string, string> = {
   "flow-table-full": "raise `limits.flows`, or shorten `conntrack.timeouts`",
+  "flow-share": "see with `tapir conntrack -L` who holds the flow table, and raise `limits.flows` if he may",
   "nat-ports-exhausted": "give NAT more addresses (`nat.snat` with a range), or shorten `conntrack.timeouts`",
   "host-limit": "raise `limits.flowsPerHost`, or see to the host with `tapir conntrack -L`",
   "neighbour-table-full": "raise `limits.neighbours`",

@@ -102,6 +102,7 @@ function journalRouter(router: Router, journal: Journal, port: number): void {
   router.hostFlows.rehearse(journal);
   router.fragments.rehearse(journal);
   router.icmpLimiter.rehearse(journal);
+  router.police.rehearse(journal, port);
   router.rules.rehearse(journal);
   router.randomSource.rehearse(journal);
 }
