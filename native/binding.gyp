@@ -20,7 +20,10 @@
         "src/engine_packet.c",
         "src/engine_ring.c",
         "src/engine_transmit.c",
-        "src/ring.c"
+        "src/ring.c",
+        "src/syscalls.c",
+        "src/confine.c",
+        "src/notify.c"
       ],
       "defines": ["_GNU_SOURCE", "NAPI_VERSION=8"],
       "cflags": ["-std=c11", "-O2", "-Wall", "-Wextra", "-Werror", "-fno-strict-aliasing"],

@@ -243,6 +243,18 @@ napi_value ring_probe(napi_env env, napi_callback_info info) {
   return result;
 }
 
+// ringIsRestricted(): boolean
+napi_value ring_probe_restriction(napi_env env, napi_callback_info info) {
+  (void)info;
+  struct ring ring;
+  napi_value result;
+  bool there = ring_open(&ring);
+  bool restricted = there && ring_is_restricted(&ring);
+  if (there) ring_close(&ring);
+  napi_get_boolean(env, restricted, &result);
+  return result;
+}
+
 // monotonicMilliseconds(): number
 napi_value clock_monotonic(napi_env env, napi_callback_info info) {
   (void)info;

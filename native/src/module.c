@@ -29,5 +29,9 @@ NAPI_MODULE_INIT() {
   export_function(env, exports, "setFault", faults_set);
   export_function(env, exports, "faultHits", faults_hits);
 #endif
+  export_function(env, exports, "ringIsRestricted", ring_probe_restriction);
+  export_function(env, exports, "keepCapabilities", capabilities_keep);
+  export_function(env, exports, "confine", process_confine);
+  export_function(env, exports, "notifyService", service_notify);
   return exports;
 }

@@ -30,7 +30,8 @@ struct ring {
   uint32_t tail;
 };
 
-// Makes a ring; false, with errno, where the kernel has none or forbids it. Only the calling thread may use it.
+// Makes a ring that can only read and write; false, with errno, where the kernel has none or forbids it. Only the calling
+// thread may use it.
 bool ring_open(struct ring *ring);
 void ring_close(struct ring *ring);
 
@@ -42,6 +43,9 @@ void ring_write(struct ring *ring, int fd, const struct iovec *pieces, int count
 // Submits what is queued and waits for none of it; returns an errno when the kernel did not take all. What it did not take
 // is queued no more.
 int ring_submit(struct ring *ring);
+
+// Whether it refuses what it does not need, by a try. For a ring on which nothing is queued.
+bool ring_is_restricted(struct ring *ring);
 
 // Takes the next result: bytes, or an errno below zero; false when there is no more.
 bool ring_next(struct ring *ring, uint64_t *tag, int32_t *result);

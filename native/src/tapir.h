@@ -56,5 +56,9 @@ napi_value faults_list(napi_env env, napi_callback_info info);
 napi_value faults_set(napi_env env, napi_callback_info info);
 napi_value faults_hits(napi_env env, napi_callback_info info);
 #endif
+napi_value ring_probe_restriction(napi_env env, napi_callback_info info);
+napi_value capabilities_keep(napi_env env, napi_callback_info info);
+napi_value process_confine(napi_env env, napi_callback_info info);
+napi_value service_notify(napi_env env, napi_callback_info info);
 
 #endif

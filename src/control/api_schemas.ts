@@ -124,6 +124,12 @@ export const HealthSchema = Type.Object({
     Type.Object({ name: Type.String(), state: Type.String(), txFull: count(), txErrors: count(), rxErrors: count() }),
   ),
   framesReceived: count(),
+  confinement: Type.Optional(
+    Type.Object(
+      { capabilities: Type.String(), noNewPrivileges: Type.Boolean(), filtered: Type.Boolean() },
+      { description: "What the dataplane's process may do, as /proc/PID/status has it (docs/security.md)." },
+    ),
+  ),
   invariants: Type.Optional(InvariantsSchema),
 });
 

@@ -10,6 +10,7 @@ import { Channel } from "../io/channel.ts";
 import { native } from "../io/native.ts";
 import { packageRoot } from "../io/package_root.ts";
 import { TapirError } from "./errors.ts";
+import { withoutCapabilities } from "./privilege.ts";
 
 const PROGRAM = join(packageRoot(), "dist/src/dataplane/main.js");
 
@@ -58,7 +59,8 @@ export class DataplaneProcess {
     const [own, other] = native().socketPair();
     this.fd = own;
     const profile = process.env.TAPIR_DATAPLANE_FLAGS?.split(" ") ?? [];
-    this.child = spawn(process.execPath, [...V8_FLAGS, ...profile, PROGRAM], {
+    const [command, ...words] = withoutCapabilities([process.execPath, ...V8_FLAGS, ...profile, PROGRAM]);
+    this.child = spawn(command, words, {
       stdio: ["ignore", "inherit", "inherit", other],
       detached: true,
     });

@@ -10,10 +10,12 @@ import type { DropRow, ShowTable, StatsResult } from "../dataplane/messages.ts";
 import type { LimitsPlan } from "../dataplane/plan.ts";
 import { ownVersion } from "../io/package_root.ts";
 import { ExitCode, TapirError } from "./errors.ts";
+import { type Confinement, confinementOf } from "./privilege.ts";
 
 /** What is asked of a `RunningRouter`. */
 export interface HealthSource {
   resolved: { limits: LimitsPlan };
+  readonly dataplanePid: number | undefined;
   show(table: ShowTable): Promise<unknown>;
   ports(): Promise<object[]>;
 }
@@ -43,6 +45,8 @@ export interface Health {
   drops: { reason: string; text: string; count: number; during: number }[];
   ports: PortHealth[];
   framesReceived: number;
+  /** What the dataplane's process may do, as the kernel sees it. */
+  confinement?: Confinement;
   /** Absent where the flows are so many that the check would hold the dataplane up. */
   invariants?: Invariants;
 }
@@ -79,6 +83,7 @@ export async function watchHealth(router: HealthSource, seconds: number): Promis
   const after = await take(router);
   delays.disable();
   const observedSeconds = (performance.now() - startedAt) / 1000;
+  const confinement = router.dataplanePid === undefined ? undefined : confinementOf(router.dataplanePid);
   const isSmall = after.counters.flows <= MOST_CHECKED_FLOWS;
   return {
     version: ownVersion(),
@@ -92,6 +97,7 @@ export async function watchHealth(router: HealthSource, seconds: number): Promis
     drops: dropsOf(before.drops, after.drops),
     ports: portsOf(before.ports, after.ports),
     framesReceived: after.counters.framesReceived - before.counters.framesReceived,
+    ...(confinement === undefined ? {} : { confinement }),
     ...(isSmall ? { invariants: (await router.show("invariants")) as Invariants } : {}),
   };
 }

@@ -1,17 +1,19 @@
 /** `tapir run`: a router from its configuration file until a signal ends it. */
-import { execFileSync } from "node:child_process";
 import { createApi } from "./api.ts";
 import { resolvePlan } from "./configuration/configuration.ts";
 import { TapirError } from "./errors.ts";
 import { createLog, type Log, type LogOptions } from "./log.ts";
+import { CONFINED, confinementOf, keepWhatControlNeeds, lacksOf } from "./privilege.ts";
 import { readConfiguration } from "./read_configuration.ts";
 import { RunningRouter } from "./router.ts";
+import { ServiceManager } from "./service_manager.ts";
 import { SocketPlace } from "./socket.ts";
 
 /** Runs until SIGTERM or SIGINT, or until the dataplane dies (then it throws). Removes all that it has made. */
 export async function run(file: string, socket: string | undefined, logging: LogOptions = {}): Promise<void> {
   const configuration = readConfiguration(file);
   const log = createLog(logging);
+  const service = new ServiceManager(process.env);
   const place = new SocketPlace(socket ?? resolvePlan(configuration).socket);
   let finish = (): void => {};
   let giveUp = (_error: Error): void => {};
@@ -22,11 +24,15 @@ export async function run(file: string, socket: string | undefined, logging: Log
   // It may be rejected while nobody waits for it yet.
   ended.catch(() => {});
   for (const signal of ["SIGTERM", "SIGINT"] as const) process.on(signal, finish);
+  keepWhatControlNeeds();
   await place.take();
   let router: RunningRouter | undefined;
   // Before the start: a SIGHUP that comes while the devices are made must not end the process.
   const reload = (): void => {
-    if (router !== undefined) reread(file, router, log);
+    if (router === undefined) return;
+    const present = router;
+    service.reloading();
+    reread(file, present, log).finally(() => service.ready(statusOf(present, place)));
   };
   try {
     process.on("SIGHUP", reload);
@@ -37,8 +43,10 @@ export async function run(file: string, socket: string | undefined, logging: Log
     });
     const server = createApi(router);
     await place.listen(server);
-    log.info(`ready: ${router.resolved.plan.ports.length} ports, socket ${place.path}`);
-    notifyReady();
+    tellConfinement(router, log);
+    log.info(`ready: ${statusOf(router, place)}`);
+    service.ready(statusOf(router, place));
+    service.watch(() => (router as RunningRouter).show("stats"));
     const { captures } = router;
     await ended.finally(async () => {
       await captures.close();
@@ -46,6 +54,7 @@ export async function run(file: string, socket: string | undefined, logging: Log
       server.closeAllConnections();
     });
   } finally {
+    service.stopping();
     process.off("SIGHUP", reload);
     await router?.stop();
     place.release();
@@ -53,8 +62,8 @@ export async function run(file: string, socket: string | undefined, logging: Log
 }
 
 /** SIGHUP: reads the file again; what is wrong with it is logged, and the old configuration stays in force. */
-function reread(file: string, router: RunningRouter, log: Log): void {
-  router
+function reread(file: string, router: RunningRouter, log: Log): Promise<void> {
+  return router
     .change(() => readConfiguration(file), { source: "sighup", detail: file })
     .then(
       () => log.info(`ready: ${file} has been read again`),
@@ -62,12 +71,14 @@ function reread(file: string, router: RunningRouter, log: Log): void {
     );
 }
 
-/** Tells systemd, where it is asked for (sd_notify(3)). Node has no datagram unix sockets: systemd's tool sends it. */
-function notifyReady(): void {
-  if (process.env.NOTIFY_SOCKET === undefined) return;
-  try {
-    execFileSync("systemd-notify", ["--ready", `--pid=${process.pid}`], { stdio: "ignore" });
-  } catch {
-    // A service manager without systemd's tools cannot be told.
-  }
+const statusOf = (router: RunningRouter, place: SocketPlace): string =>
+  `${router.resolved.plan.ports.length} ports, socket ${place.path}`;
+
+/** Says what the dataplane may do, as the kernel sees it. */
+function tellConfinement({ dataplanePid }: RunningRouter, log: Log): void {
+  const confinement = dataplanePid === undefined ? undefined : confinementOf(dataplanePid);
+  if (confinement === undefined) return;
+  const lacks = lacksOf(confinement);
+  if (lacks.length === 0) log.info(`the dataplane is confined: ${CONFINED}`);
+  else log.warn(`the dataplane is not confined as it could be: ${lacks.join(", ")}`);
 }

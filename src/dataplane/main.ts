@@ -15,6 +15,7 @@ import { Arena, SLOT_BYTES } from "../packet/arena.ts";
 import { Alarms } from "./alarms.ts";
 import { BURST_FRAMES } from "./burst.ts";
 import { Captures } from "./capture.ts";
+import { confine } from "./confine.ts";
 import { removeMatching } from "./end_flows.ts";
 import { explain } from "./explain/explain.ts";
 import { Tracer } from "./explain/tracer.ts";
@@ -112,6 +113,8 @@ class Dataplane {
   }
 
   run(): void {
+    const lack = confine(process.env);
+    if (lack !== undefined) this.send({ notice: "log", level: "warn", message: lack });
     while (this.running) {
       if (this.loop === undefined) this.engine.receive(1, 1000);
       else this.loop.turn();

@@ -200,6 +200,23 @@ export interface Native {
   monotonicMilliseconds(): number;
   /** Whether this kernel has io_uring and lets this process use it. */
   hasRing(): boolean;
+  /** Tries whether a ring refuses all but reading and writing; false also where there is no ring. */
+  ringIsRestricted(): boolean;
+
+  /**
+   * Takes all capabilities but those of `bits` (1n << number, capabilities(7)) from the calling thread and from what it
+   * starts, and sets no_new_privs. The bounding set stays as it is where CAP_SETPCAP is not held.
+   */
+  keepCapabilities(bits: bigint): void;
+  /**
+   * For a dataplane, once it has what it needs: no capabilities (of the calling thread), no core file, no_new_privs, and for
+   * all threads a filter (seccomp(2)) under which every system call fails with EPERM that moving frames does not need. With
+   * `mayOpen` files can be opened still. Throws EOPNOTSUPP on architectures other than x86-64 and arm64, where there is
+   * no filter, after all the rest.
+   */
+  confine(options: { mayOpen: boolean }): void;
+  /** Sends a service manager what sd_notify(3) describes; `path` is that of NOTIFY_SOCKET. */
+  notifyService(path: string, text: string): void;
 }
 
 let loaded: Native | undefined;

@@ -418,15 +418,22 @@ export function tapir(args: readonly string[], options: ExecOptions & { netns?: 
  */
 export async function startRouter(
   configText: string,
-  options: { netns?: string; environment?: Record<string, string>; nodeOptions?: readonly string[] } = {},
+  options: {
+    netns?: string;
+    environment?: Record<string, string>;
+    nodeOptions?: readonly string[];
+    /** A command that becomes the router: words before it. */
+    under?: readonly string[];
+  } = {},
 ): Promise<RunningRouter> {
   if (!existsSync(TAPIR)) throw new Error(`${TAPIR} is not there: npm run build`);
   const folder = temporaryFolder();
   const socket = join(folder, "tapir.sock");
   const configFile = join(folder, "tapir.yaml");
   writeFileSync(configFile, configText);
-  const args = [...(options.nodeOptions ?? []), TAPIR, "run", "-f", configFile, "--socket", socket];
-  const running = spawnIn(options.netns, process.execPath, args, { env: { ...process.env, ...options.environment } });
+  const [command, ...words] = [...(options.under ?? []), process.execPath];
+  const args = [...words, ...(options.nodeOptions ?? []), TAPIR, "run", "-f", configFile, "--socket", socket];
+  const running = spawnIn(options.netns, command, args, { env: { ...process.env, ...options.environment } });
   await running.until(/\bready\b/);
   return {
     ...running,

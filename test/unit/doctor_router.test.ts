@@ -24,6 +24,7 @@ const GOOD: Health = {
   ],
   ports: [PORT],
   framesReceived: 2000,
+  confinement: { capabilities: "0000000000000000", noNewPrivileges: true, filtered: true },
   invariants: { flows: 79, translated: 0, mappings: 0, violations: [] },
 };
 
@@ -33,10 +34,12 @@ const flows = (used: number) => ({ tables: [{ name: "flows", used, limit: 100 }]
 const drop = (reason: string, during: number) => ({ drops: [{ reason, text: "why", count: 7, during }] });
 const port = (change: Partial<typeof PORT>) => ({ ports: [{ ...PORT, ...change }] });
 
+const FREE = { capabilities: "000001ffffffffff", noNewPrivileges: true, filtered: false };
 const SICK: [string, Partial<Health>, string, string, RegExp][] = [
   ["of another version", { version: "0.9.0" }, "router", "warning", /restart/],
   ["with a slow dataplane", { dataplaneMs: 101 }, "dataplane", "warning", /processor/],
   ["with a busy event loop", { eventLoopLagMs: 201 }, "event loop", "warning", /API/],
+  ["with a dataplane that may do too much", { confinement: FREE }, "privileges", "warning", /docs\/security/],
   ["with a failed port", port({ state: "failed (its namespace is gone)" }), "port c1", "problem", /detach c1/],
   ["with a slow receiver", port({ txFull: 5 }), "port c1", "warning", /txqueuelen/],
   ["with a device that refuses", port({ txErrors: 1 }), "port c1", "warning", /ip -s link/],
@@ -110,6 +113,7 @@ describe("watching a router", () => {
     const counters = { flows: flowCount, flowLimit: 8, stations: 2, neighbours: 1, slotsHeld: 1, slotLimit: 64 };
     return {
       resolved: { limits: { flows: 8, macs: 16, neighbours: 32 } },
+      dataplanePid: undefined,
       show: async (table) => {
         if (table === "stats") return { counters: { ...counters, framesReceived: 100 * ++looks } };
         if (table === "invariants") return { flows: 3, translated: 0, mappings: 0, violations: [] };

@@ -1,5 +1,7 @@
 /** Whether a running router is healthy, by what it says of itself (`/v1/health`). */
+
 import type { Health, PortHealth } from "../health.ts";
+import { CONFINED, lacksOf } from "../privilege.ts";
 import { counted, type Finding, ok, problem, warning } from "./finding.ts";
 
 /** Shares of a table from which it is nearly full, and as good as full. */
@@ -32,6 +34,7 @@ export function checkRouter(health: Health, ownVersion: string): Finding[] {
     checkVersion(health, ownVersion),
     checkDataplane(health),
     checkEventLoop(health),
+    ...checkConfinement(health),
     ...checkPorts(health),
     ...health.tables.map(checkTable),
     ...checkDrops(health),
@@ -56,6 +59,14 @@ export function checkEventLoop({ eventLoopLagMs }: Health): Finding {
   const found = `of the control process: stood still for ${eventLoopLagMs.toFixed(0)} ms at most`;
   if (eventLoopLagMs <= SLOW_LOOP_MS) return ok("event loop", found);
   return warning("event loop", found, "ask the API less, or for less at once; traffic does not wait for it");
+}
+
+export function checkConfinement({ confinement }: Pick<Health, "confinement">): Finding[] {
+  if (confinement === undefined) return [];
+  const lacks = lacksOf(confinement);
+  if (lacks.length === 0) return [ok("privileges", `of the dataplane: ${CONFINED}`)];
+  const cure = "see docs/security.md: it needs setpriv, CAP_SETPCAP, x86-64 or arm64, and TAPIR_CONFINE not to be 0";
+  return [warning("privileges", `of the dataplane: ${lacks.join(", ")}`, cure)];
 }
 
 export function checkPorts({ ports, observedSeconds }: Pick<Health, "ports" | "observedSeconds">): Finding[] {
