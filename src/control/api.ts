@@ -3,6 +3,7 @@
  * `{ "error": "…" }` with a fitting status.
  */
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
+import type { Duplex } from "node:stream";
 import { Ajv, type ValidateFunction } from "ajv";
 import type { ApiRoute, JsonRoute } from "./api_route.ts";
 import { ROUTES } from "./api_routes.ts";
@@ -11,6 +12,18 @@ import type { RunningRouter } from "./router.ts";
 
 /** Longest request body in bytes, where a route says no other. */
 const BODY_LIMIT_BYTES = 64 * 1024;
+
+/** What a client may take its time for, and how much it may say before its body. */
+export const API_LIMITS = {
+  /** Bytes of address and header fields. */
+  maxHeaderSize: 16 * 1024,
+  /** Milliseconds until the header, and the whole request, have to be there; how often that is looked after. */
+  headersTimeout: 10_000,
+  requestTimeout: 30_000,
+  connectionsCheckingInterval: 1_000,
+  /** At one time, streams of events and captures among them; more are closed at once. */
+  connections: 256,
+};
 
 class HttpError extends Error {
   readonly status: number;
@@ -23,12 +36,37 @@ class HttpError extends Error {
   }
 }
 
-export function createApi(router: RunningRouter): Server {
-  const server = createServer((request, response) => {
+export function createApi(router: RunningRouter, limits = API_LIMITS): Server {
+  const server = createServer(limits, (request, response) => {
     answer(router, request, response).catch((error: Error) => fail(response, error));
   });
-  server.requestTimeout = 30_000;
+  server.maxConnections = limits.connections;
+  server.on("clientError", (error: NodeJS.ErrnoException, socket) => refuseMalformed(error, socket, limits));
   return server;
+}
+
+/** Answers what is not a request, or never becomes one. */
+function refuseMalformed(error: NodeJS.ErrnoException, socket: Duplex, limits: typeof API_LIMITS): void {
+  if (!socket.writable || error.code === "ECONNRESET") {
+    socket.destroy();
+    return;
+  }
+  const [status, reason] = malformed(error.code, limits);
+  const body = `${JSON.stringify({ error: reason })}\n`;
+  const head = `content-type: application/json\r\ncontent-length: ${Buffer.byteLength(body)}\r\nconnection: close`;
+  socket.end(`HTTP/1.1 ${status}\r\n${head}\r\n\r\n${body}`);
+}
+
+function malformed(code: string | undefined, limits: typeof API_LIMITS): [status: string, reason: string] {
+  if (code === "HPE_HEADER_OVERFLOW") {
+    return [
+      "431 Request Header Fields Too Large",
+      `a request has at most ${limits.maxHeaderSize} bytes before its body`,
+    ];
+  }
+  if (code !== "ERR_HTTP_REQUEST_TIMEOUT") return ["400 Bad Request", "not HTTP"];
+  const [header, whole] = [limits.headersTimeout / 1000, limits.requestTimeout / 1000];
+  return ["408 Request Timeout", `a request has to be there in ${whole} seconds, its header in ${header}`];
 }
 
 async function answer(router: RunningRouter, request: IncomingMessage, response: ServerResponse): Promise<void> {

@@ -4,17 +4,21 @@
  * Capabilities are gone before it starts (`control/privilege.ts`); the rest goes here, before it has met a packet.
  * docs/security.md says what this keeps an intruder from, and what not.
  */
-import { native } from "../io/native.ts";
+
+/** What the addon offers for it (`Native.confine`). */
+export interface Confiner {
+  confine(options: { mayOpen: boolean }): void;
+}
 
 /**
  * Confines this process for good. Returns what could not be done, in words; undefined when all is. `TAPIR_CONFINE=0` leaves
  * it as it is. V8's flags are for profiling: with those of `TAPIR_DATAPLANE_FLAGS` it can go on opening files.
  */
-export function confine(environment: NodeJS.ProcessEnv): string | undefined {
+export function confine(confiner: Confiner, environment: NodeJS.ProcessEnv): string | undefined {
   if (environment.TAPIR_CONFINE === "0") return "the dataplane is not confined (TAPIR_CONFINE=0)";
   const mayOpen = (environment.TAPIR_DATAPLANE_FLAGS ?? "") !== "";
   try {
-    native().confine({ mayOpen });
+    confiner.confine({ mayOpen });
     return mayOpen ? "the dataplane can open files (TAPIR_DATAPLANE_FLAGS)" : undefined;
   } catch (error) {
     return `the dataplane is not confined: ${(error as Error).message}`;

@@ -113,7 +113,7 @@ class Dataplane {
   }
 
   run(): void {
-    const lack = confine(process.env);
+    const lack = confine(native(), process.env);
     if (lack !== undefined) this.send({ notice: "log", level: "warn", message: lack });
     while (this.running) {
       if (this.loop === undefined) this.engine.receive(1, 1000);
