@@ -98,6 +98,7 @@ const PACKAGES: Record<string, string> = {
   bird: "bird2",
   birdc: "bird2",
   dnsmasq: "dnsmasq-base",
+  "systemd-analyze": "systemd",
 };
 
 export function hasCommand(name: string): boolean {

@@ -1,6 +1,17 @@
 /** Who may have the router's socket, and what is left of it. */
 import { spawn } from "node:child_process";
-import { existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, statSync, writeFileSync } from "node:fs";
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  readlinkSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from "node:fs";
 import { createServer, type Server } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -47,6 +58,39 @@ describe("the router's socket", () => {
     await listening(new SocketPlace(path));
     expect(statSync(path).mode & 0o777).toBe(0o600);
     expect(process.umask()).toBe(before);
+  });
+
+  it("has that mode from the moment on in which it is there", async () => {
+    const path = join(folder(), "t.sock");
+    const place = new SocketPlace(path);
+    await place.take();
+    const server = createServer();
+    const { listen } = server;
+    let mode = 0;
+    server.listen = (...words: unknown[]) => {
+      Reflect.apply(listen, server, words);
+      mode = statSync(path).mode & 0o777;
+      return server;
+    };
+    await place.listen(server);
+    expect(mode).toBe(0o600);
+    server.close();
+    place.release();
+  });
+
+  it("follows no link, and replaces none: neither of the socket nor of its lock", async () => {
+    for (const name of ["t.sock", "t.sock.lock"]) {
+      const inside = folder();
+      for (const target of [join(inside, "victim"), join(inside, "absent")]) {
+        writeFileSync(join(inside, "victim"), "untouched");
+        symlinkSync(target, join(inside, name));
+        await expect(new SocketPlace(join(inside, "t.sock")).take()).rejects.toThrow(/not a socket|ELOOP/);
+        expect(readlinkSync(join(inside, name))).toBe(target);
+        expect(readFileSync(join(inside, "victim"), "utf8")).toBe("untouched");
+        expect(existsSync(join(inside, "absent"))).toBe(false);
+        rmSync(join(inside, name));
+      }
+    }
   });
 
   it("brings the folders it needs, and takes those away again that it made", async () => {
