@@ -129,7 +129,7 @@ bool ring_is_restricted(struct ring *ring) {
   uint64_t tag;
   int32_t result;
   next_entry(ring, IORING_OP_NOP, -1, 0);
-  return ring_submit(ring) && ring_next(ring, &tag, &result) && result == -EACCES;
+  return ring_submit(ring) == 0 && ring_next(ring, &tag, &result) && result == -EACCES;
 }
 
 bool ring_next(struct ring *ring, uint64_t *tag, int32_t *result) {
