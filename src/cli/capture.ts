@@ -114,6 +114,11 @@ async function openOutput(path: string): Promise<Writable> {
     file.once("open", resolve);
     file.once("error", (error: SystemError) => reject(new TapirError(`capture: ${path}: ${error.code}`)));
   });
+  // A full disk ends the command, and with it the capture: the router hears that its client is gone.
+  file.on("error", (error: SystemError) => {
+    process.stderr.write(`tapir: capture: ${path}: ${error.message}\n`);
+    process.exit(ExitCode.FAILED);
+  });
   return file;
 }
 

@@ -108,7 +108,11 @@ export class Tracker {
     const status = words[base + STATUS];
     let changed = status;
     let timeout = UDP_TIMEOUT;
-    if ((status & SEEN_REPLY) !== 0 && ((now - words[base + CREATED]) | 0) > STREAM_AFTER_MS) {
+    // Once it is a stream its age is not asked: after 25 days the clock cannot tell it.
+    if (
+      (status & SEEN_REPLY) !== 0 &&
+      ((status & ASSURED) !== 0 || ((now - words[base + CREATED]) | 0) > STREAM_AFTER_MS)
+    ) {
       timeout = UDP_STREAM_TIMEOUT;
       changed |= ASSURED;
     }

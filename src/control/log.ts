@@ -6,6 +6,7 @@
 import { pino } from "pino";
 import type { RuleLog } from "../dataplane/messages.ts";
 import { LOG_LEVELS, type LogFormat, type LogLevel } from "./log_options.ts";
+import { LogSink } from "./log_sink.ts";
 
 export interface Log {
   debug(message: string): void;
@@ -31,21 +32,25 @@ export function createLog({ level = "info", format }: LogOptions = {}): Log {
 
 const PREFIXES: Record<LogLevel, string> = { error: "error: ", warn: "warning: ", info: "", debug: "debug: " };
 
+const linesLost = (lines: number): string => `${lines} lines of the log are lost: they could not be written`;
+
 function textLog(level: LogLevel): Log {
+  const sink = new LogSink((lines) => `tapir: warning: ${linesLost(lines)}\n`);
   const line = (of: LogLevel) => (message: string) => {
-    if (LOG_LEVELS.indexOf(of) <= LOG_LEVELS.indexOf(level)) process.stderr.write(`tapir: ${PREFIXES[of]}${message}\n`);
+    if (LOG_LEVELS.indexOf(of) <= LOG_LEVELS.indexOf(level)) sink.write(`tapir: ${PREFIXES[of]}${message}\n`);
   };
   const rule = (entry: RuleLog) => {
-    if (LOG_LEVELS.indexOf("info") <= LOG_LEVELS.indexOf(level)) process.stderr.write(`${describeRuleLog(entry)}\n`);
+    if (LOG_LEVELS.indexOf("info") <= LOG_LEVELS.indexOf(level)) sink.write(`${describeRuleLog(entry)}\n`);
   };
   return { debug: line("debug"), info: line("info"), warn: line("warn"), error: line("error"), rule };
 }
 
 function jsonLog(level: LogLevel): Log {
-  const logger = pino(
-    { level, base: { pid: process.pid }, timestamp: pino.stdTimeFunctions.isoTime },
-    pino.destination({ fd: 2, sync: true }),
-  );
+  const options = { level, base: { pid: process.pid }, timestamp: pino.stdTimeFunctions.isoTime };
+  // pino's number of a warning is 40.
+  const warning = (msg: string) =>
+    `${JSON.stringify({ level: 40, time: new Date().toISOString(), pid: process.pid, msg })}\n`;
+  const logger = pino(options, new LogSink((lines) => warning(linesLost(lines))));
   return {
     debug: (message) => logger.debug(message),
     info: (message) => logger.info(message),

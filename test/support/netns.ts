@@ -88,6 +88,7 @@ const PACKAGES: Record<string, string> = {
   script: "bsdutils",
   nsenter: "util-linux",
   setpriv: "util-linux",
+  prlimit: "util-linux",
   unshare: "util-linux",
   zsh: "zsh",
   groff: "groff-base",
