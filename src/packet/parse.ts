@@ -103,9 +103,9 @@ function parseL4(memory: DataView, frame: Frame): number {
     case PROTOCOL_ICMP:
       if (length < ICMP_HEADER_BYTES) return L4_MALFORMED;
       frame.ports = (memory.getUint16(l4 + 4) << 16) | memory.getUint16(l4);
-      return frame.gsoType === GSO_TYPE_NONE ? CONTINUE : OFFLOAD_MALFORMED;
+      return checkForeignOffload(memory, frame, ICMP_HEADER_BYTES);
     default:
-      return frame.gsoType === GSO_TYPE_NONE ? CONTINUE : OFFLOAD_MALFORMED;
+      return checkForeignOffload(memory, frame, 0);
   }
 }
 
@@ -117,9 +117,12 @@ function checkOffload(memory: DataView, frame: Frame, checksumOffset: number): n
   if (frame.vnetFlags === 0 && frame.gsoType === GSO_TYPE_NONE) return CONTINUE;
   const at = frame.at;
   const isOurs = vnet.checksumStart(memory, at) === frame.l4 - at && vnet.checksumOffset(memory, at) === checksumOffset;
-  if ((frame.vnetFlags & VNET_FLAG_NEEDS_CSUM) !== 0 && !isOurs) frame.vnetFlags = DATA_VALID;
-  if (frame.gsoType === GSO_TYPE_NONE) return CONTINUE;
   const isTcp = frame.protocol === PROTOCOL_TCP;
+  if ((frame.vnetFlags & VNET_FLAG_NEEDS_CSUM) !== 0 && !isOurs) {
+    if (!isBehindHeaders(memory, frame, isTcp ? TCP_HEADER_BYTES : UDP_HEADER_BYTES)) return OFFLOAD_MALFORMED;
+    frame.vnetFlags = DATA_VALID;
+  }
+  if (frame.gsoType === GSO_TYPE_NONE) return CONTINUE;
   const expected = isTcp ? TCPV4 : UDP_L4;
   if (frame.gsoType !== expected || frame.gsoSize === 0 || !isOurs) {
     return OFFLOAD_MALFORMED;
@@ -129,6 +132,24 @@ function checkOffload(memory: DataView, frame: Frame, checksumOffset: number): n
   const l4Header = isTcp ? (memory.getUint8(frame.l4 + 12) >> 4) << 2 : UDP_HEADER_BYTES;
   vnet.setHeaderLength(memory, at, frame.l4 + l4Header - at);
   return CONTINUE;
+}
+
+/** Offloads of packets whose own L4 checksum no device completes: only that of a packet inside may be open. */
+function checkForeignOffload(memory: DataView, frame: Frame, headerBytes: number): number {
+  if (frame.vnetFlags === 0 && frame.gsoType === GSO_TYPE_NONE) return CONTINUE;
+  if (frame.gsoType !== GSO_TYPE_NONE) return OFFLOAD_MALFORMED;
+  const isOpen = (frame.vnetFlags & VNET_FLAG_NEEDS_CSUM) !== 0;
+  return !isOpen || isBehindHeaders(memory, frame, headerBytes) ? CONTINUE : OFFLOAD_MALFORMED;
+}
+
+/**
+ * Whether a device that completes the checksum writes it inside the packet and behind `headerBytes` of its L4 header.
+ * Anywhere else it would overwrite, after all decisions, the addresses and ports that they were about.
+ */
+function isBehindHeaders(memory: DataView, frame: Frame, headerBytes: number): boolean {
+  const { at } = frame;
+  const field = at + vnet.checksumStart(memory, at) + vnet.checksumOffset(memory, at);
+  return field >= frame.l4 + headerBytes && field + 2 <= frame.end;
 }
 
 /**
