@@ -15,9 +15,10 @@ import { clearVnetHeader } from "../packet/vnet_header.ts";
 import { Counter } from "./counters.ts";
 import type { Interface } from "./interfaces.ts";
 import type { Router } from "./router.ts";
+import { RouteKind } from "./routes.ts";
 import { isForStation } from "./switching.ts";
 
-/** An error is at most this long (RFC 1812 4.3.2.3). */
+/** An error is at most this long (RFC 1812 4.3.2.3), and no longer than what its receiver's network takes whole. */
 const LARGEST_ERROR_BYTES = 576;
 /** Internetwork control precedence (RFC 1812 4.3.2.5), as Linux sends it. */
 const ERROR_TOS = 0xc0;
@@ -51,7 +52,14 @@ function mayAnswer(router: Router, frame: Frame): boolean {
   if (frame.own !== 0 || isGroupMac(frame.destinationMacHigh)) return false;
   if ((frame.fragment & ipv4.Fragment.OFFSET) !== 0) return false;
   if (frame.protocol === ipv4.Protocol.ICMP && isIcmpError(router.memory, frame)) return false;
-  return !ipv4.isMartianSource(frame.source) && !ipv4.isMulticast(frame.destination);
+  return !ipv4.isMartianSource(frame.source) && isOneHost(router, frame.destination);
+}
+
+/** What stopped early has not been asked for its route: the destination may be a group or a broadcast address. */
+function isOneHost(router: Router, destination: number): boolean {
+  if (ipv4.isMulticast(destination) || ipv4.isMartianDestination(destination)) return false;
+  const route = router.routes.local(destination);
+  return route === undefined || route.kind !== RouteKind.BROADCAST;
 }
 
 /** Read anew: what stopped early was not parsed to the end. */
@@ -72,7 +80,8 @@ export function sendIcmpError(router: Router, frame: Frame, type: number, code: 
     return;
   }
   const packet = frame.end - frame.ip;
-  const most = LARGEST_ERROR_BYTES - ipv4.IPV4_HEADER_BYTES - ICMP_HEADER_BYTES;
+  const mtu = router.interfaces[frame.ingressInterface]?.mtu ?? LARGEST_ERROR_BYTES;
+  const most = Math.min(LARGEST_ERROR_BYTES, mtu) - ipv4.IPV4_HEADER_BYTES - ICMP_HEADER_BYTES;
   const quoted = Math.min(packet, most);
   const length = ipv4.IPV4_HEADER_BYTES + ICMP_HEADER_BYTES + quoted;
   const tos = ERROR_TOS | (ipv4.typeOfService(router.memory, frame.ip) & TOS_BITS);
