@@ -26,7 +26,12 @@ const NUMBER = /^(?:0x[0-9a-f]+|[0-9]+)$/i;
 const ADDRESS = /^\d+(?:\.\d+){1,3}$/;
 
 /** The words that are written as operators, too. */
-const SYNONYMS: Readonly<Record<string, string>> = { "&&": "and", "||": "or", "!": "not", "==": "=" };
+const SYNONYMS: ReadonlyMap<string, string> = new Map([
+  ["&&", "and"],
+  ["||", "or"],
+  ["!", "not"],
+  ["==", "="],
+]);
 
 export function tokenize(text: string): Token[] {
   if (text.length > LONGEST_EXPRESSION) {
@@ -38,7 +43,7 @@ export function tokenize(text: string): Token[] {
     const token = nextToken(text, at);
     tokens.push(token);
     at = skipBlank(text, at + token.text.length);
-    token.text = SYNONYMS[token.text] ?? token.text;
+    token.text = SYNONYMS.get(token.text) ?? token.text;
   }
   tokens.push({ kind: "end", text: "", position: text.length, value: 0 });
   return tokens;
