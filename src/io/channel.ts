@@ -38,6 +38,8 @@ export class Channel {
   private readonly native: Native;
   private readonly fd: number;
   private readonly queue: Queued[] = [];
+  /** Packets that held no message, and were passed over. */
+  malformed = 0;
 
   constructor(native: Native, fd: number) {
     this.native = native;
@@ -66,23 +68,37 @@ export class Channel {
     return true;
   }
 
-  /** The next message, null when there is none now, "closed" when the peer is gone. */
+  /**
+   * The next message, null when there is none now, "closed" when the peer is gone. A packet that holds no message (a JSON
+   * object, here or in the memory that it names) is counted and passed over.
+   */
   receive(): ChannelMessage | null | "closed" {
-    const received = this.native.receiveMessage(this.fd);
-    if (received === null || received === "closed") return received;
-    const message: unknown = JSON.parse(new TextDecoder().decode(received.bytes));
-    const { descriptors } = received;
-    if (received.isCut) {
+    for (;;) {
+      const received = this.native.receiveMessage(this.fd);
+      if (received === null || received === "closed") return received;
+      const message = this.read(received.bytes, received.descriptors, received.isCut);
+      if (message !== undefined) return message;
+      this.malformed++;
+      for (const descriptor of received.descriptors) this.native.closeDescriptor(descriptor);
+    }
+  }
+
+  private read(bytes: Uint8Array, descriptors: number[], isCut: boolean): ChannelMessage | undefined {
+    const message = parseObject(bytes);
+    if (message === undefined) return undefined;
+    if (isCut) {
       const lost = "no descriptors are left (EMFILE)";
       return { message: isMarker(message) ? { id: message.id } : message, descriptors, lost };
     }
     return isMarker(message) ? this.unpack(message, descriptors) : { message, descriptors };
   }
 
-  private unpack(marker: Marker, [memoryFd, ...descriptors]: number[]): ChannelMessage {
+  private unpack(marker: Marker, [memoryFd, ...descriptors]: number[]): ChannelMessage | undefined {
+    if (memoryFd === undefined) return undefined;
     try {
-      const text = new TextDecoder().decode(new Uint8Array(this.native.mapMemory(memoryFd), 0, marker.inMemory));
-      return { message: JSON.parse(text), descriptors };
+      const message = parseObject(new Uint8Array(this.native.mapMemory(memoryFd), 0, marker.inMemory));
+      if (message !== undefined) return { message, descriptors };
+      return { message: { id: marker.id }, descriptors, lost: "its memory holds no message" };
     } catch (error) {
       return { message: { id: marker.id }, descriptors, lost: (error as Error).message };
     } finally {
@@ -104,6 +120,15 @@ export class Channel {
   }
 }
 
-function isMarker(message: unknown): message is Marker {
-  return typeof message === "object" && message !== null && "inMemory" in message;
+function parseObject(bytes: Uint8Array): object | undefined {
+  try {
+    const value: unknown = JSON.parse(new TextDecoder().decode(bytes));
+    return typeof value === "object" && value !== null && !Array.isArray(value) ? value : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+function isMarker(message: object): message is Marker {
+  return "inMemory" in message && typeof message.inMemory === "number";
 }
