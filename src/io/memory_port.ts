@@ -3,7 +3,7 @@
  * no native code. It takes slots from the same arena as the router.
  */
 import type { Arena } from "../packet/arena.ts";
-import { VNET_HEADER_BYTES } from "../packet/arena.ts";
+import { LARGEST_FRAME_BYTES, VNET_HEADER_BYTES } from "../packet/arena.ts";
 import type { FrameIo } from "./port.ts";
 
 export interface SentFrame {
@@ -36,8 +36,9 @@ export class MemoryIo implements FrameIo {
     this.transmitOffset = new Int32Array(burst * 16);
   }
 
-  /** Lets a frame arrive at a port; throws when the arena has no free slot. */
+  /** Lets a frame arrive at a port; throws when the arena has no free slot, or the frame does not fit one. */
   inject(port: number, frame: Uint8Array, vnetHeader?: Uint8Array): void {
+    if (frame.length > LARGEST_FRAME_BYTES) throw new RangeError(`a frame of ${frame.length} bytes fits no slot`);
     const slot = this.arena.take();
     if (slot < 0) throw new Error("out of slots");
     const { at } = this.arena.frames[slot];
