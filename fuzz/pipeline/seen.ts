@@ -23,7 +23,10 @@ export class Seen {
   private readonly frames = new Set<string>();
   private readonly bySignature = new Map<string, Incoming[]>();
   private readonly packets: Incoming[] = [];
-  /** Sources outside that have sent to some network without NAT: what answers them, or errs, is not translated. */
+  /**
+   * Sources of flows that no NAT rule covers: from outside to a network's own addresses, or forged inside one. What answers
+   * them, or errs about it, is not translated either, as in Linux.
+   */
   readonly direct = new Set<string>();
   hasFragments = false;
   /** Something asked for a checksum to be completed that is not its own: that is done before it is cut. */
@@ -37,7 +40,7 @@ export class Seen {
     if (vnet !== undefined && (vnet[0] & 1) !== 0 && !isPartial(packet, vnet)) this.hasForeignChecksums = true;
     const incoming = { frame, packet, isIntact: isIntact(frame, packet, vnet) };
     this.packets.push(incoming);
-    if (isOutside && packet.destination.startsWith("10.")) this.direct.add(packet.source);
+    if (isOutside ? packet.destination.startsWith("10.") : !isInside(packet.source)) this.direct.add(packet.source);
     if (packet.protocol === 6) this.hasTcp = true;
     if (packet.fragment !== 0) {
       this.hasFragments = true;
