@@ -130,5 +130,14 @@ export const HeaderWord = {
   SEED: 5,
   /** The dataplane's clock (wrapped milliseconds) when it last ran; readers need it to turn deadlines into seconds. */
   NOW: 6,
+  /** The profile of NAT that the flows belong to: 0 for `linux`, 1 for `bcp`. */
+  PROFILE: 7,
+  /** Digest of all that decided about the destinations of flows. */
+  DESTINATIONS: 8,
+  /** A counter of three words that is about to be written: where (word plus one; 0: none), and what (`track.ts`). */
+  CARRY_AT: 9,
+  CARRY_PACKETS: 10,
+  CARRY_BYTES: 11,
+  CARRY_HIGH: 12,
   WORDS: 16,
 } as const;

@@ -11,6 +11,9 @@
  * has passed looks at the entry, to end it or to put off `due`. Whoever makes a deadline earlier must call `hasten`.
  * A look-up never finds a flow whose deadline has passed, whether it has been swept or not.
  *
+ * CONFIRMED is written when all else of an entry is, and STATUS cleared before anything else of it is written again: a
+ * process that is killed leaves each entry whole, or free (`adopt.ts`).
+ *
  * `version` changes whenever an entry is inserted or removed, so that a look-up made ahead of time can be told stale.
  * Limits: `capacity` flows; `allocate` says -1 when they are in use. The caller may make room (`early_drop.ts`), and
  * counts. `shares` tells how many flows each port has opened.
@@ -42,7 +45,8 @@ export type FlowId = number & { readonly __brand: "FlowId" };
 
 export class FlowTable {
   readonly capacity: number;
-  readonly header: Int32Array;
+  /** Of the memory; another one while the entries of a former table wait to be adopted. */
+  header: Int32Array;
   readonly due: Int32Array;
   readonly words: Int32Array;
   readonly index: HashIndex;
@@ -65,10 +69,10 @@ export class FlowTable {
   }
 
   /** `memory` is zeroed and at least `bytesFor(capacity)` long; `seed` keys the hash. */
-  constructor(memory: ArrayBuffer, capacity: number, seed: number) {
+  constructor(memory: ArrayBuffer, capacity: number, seed: number, header = new Int32Array(memory, 0, WORDS)) {
     this.capacity = capacity;
     const slots = HashIndex.slotsFor(capacity * 2);
-    this.header = new Int32Array(memory, 0, WORDS);
+    this.header = header;
     // Entries first behind the header: they begin on a cache line, and the rest follows.
     this.words = new Int32Array(memory, 64, capacity * FLOW_WORDS);
     this.index = new HashIndex(new Int32Array(memory, 64 + capacity * FLOW_WORDS * 4, slots * 2));

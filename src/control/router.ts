@@ -160,7 +160,10 @@ export class RunningRouter extends DataplaneQuestions {
   private async begin(): Promise<void> {
     const { limits } = this.resolved;
     const plan = { ...this.completePlan(this.resolved), routes: [] };
-    await this.dataplane.request({ type: "start", plan, limits, spinMicroseconds: SPIN_MICROSECONDS }, this.memoryFds);
+    await this.dataplane.request(
+      { type: "start", plan, limits, spinMicroseconds: SPIN_MICROSECONDS, adopt: false },
+      this.memoryFds,
+    );
     this.rulesInForce = JSON.stringify(plan.rules);
     await this.routing.configure(this.resolved);
     await Snapshots.restore(this, (flows) => this.restoreFlows(flows));

@@ -101,7 +101,7 @@ function trackKnown(router: Router, frame: Frame): number {
     frame.reference = -1;
     return verdict === TRACK_REOPEN ? admit(router, frame) : passAs(router, frame, INVALID);
   }
-  countPacket(router.flows.words, frame, flow, direction);
+  countPacket(router.flows, frame, flow, direction);
   return judge(router, frame, flow, direction);
 }
 

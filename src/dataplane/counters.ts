@@ -50,6 +50,11 @@ export const COUNTER_NAMES = [
   "flowsReplaced",
   /** Datagrams in the making that gave way to newer ones of the same port. */
   "reassembliesDisplaced",
+  /** Times that another dataplane has taken the place of one that had ended or hung; the control process counts. */
+  "dataplaneRestarts",
+  /** Flows that went on in another dataplane, and entries that were no whole flow there. */
+  "flowsAdopted",
+  "flowsTorn",
 ] as const;
 
 export type CounterName = (typeof COUNTER_NAMES)[number];

@@ -87,5 +87,5 @@ function noteReply(router: Router, frame: Frame): void {
     router.flows.words[at] |= FlowFlag.SEEN_REPLY;
     router.flows.noteChange(flow);
   }
-  countPacket(router.flows.words, frame, flow, 1);
+  countPacket(router.flows, frame, flow, 1);
 }

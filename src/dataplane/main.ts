@@ -7,11 +7,13 @@
 import { randomFillSync } from "node:crypto";
 import { closeSync, fstatSync } from "node:fs";
 import { getSystemErrorName } from "node:util";
+import type { Adoption } from "../conntrack/adopt.ts";
 import { FlowEventWriter } from "../conntrack/events.ts";
 import { Channel } from "../io/channel.ts";
 import { type Engine, type EngineMemory, EngineState, native, PortCounter, PortKind } from "../io/native.ts";
 import type { FrameIo } from "../io/port.ts";
 import { Arena, SLOT_BYTES } from "../packet/arena.ts";
+import { adoptFlows } from "./adopt_flows.ts";
 import { Alarms } from "./alarms.ts";
 import { BURST_FRAMES } from "./burst.ts";
 import { Captures } from "./capture.ts";
@@ -219,12 +221,12 @@ class Dataplane {
     }
   }
 
-  private start(request: Extract<Request, { type: "start" }>, descriptors: number[]): void {
+  private start(request: Extract<Request, { type: "start" }>, descriptors: number[]): Adoption | undefined {
     if (this.router !== undefined) throw new Error("started already");
     const [flowMemory, counterMemory] = descriptors.map((descriptor) => native().mapMemory(descriptor));
     const clock = () => this.state[EngineState.NOW_MS];
     this.engine.setSpin(request.spinMicroseconds);
-    this.router = new Router({
+    const router = new Router({
       arena: this.arena,
       io: this.io,
       plan: request.plan,
@@ -234,18 +236,21 @@ class Dataplane {
       portLimit: PORT_LIMIT,
       flowMemory,
       counterMemory,
+      adopts: request.adopt,
     });
+    this.router = router;
     for (const descriptor of descriptors) closeSync(descriptor);
-    const ruleLog = new RuleLogger(this.router, (entry) => this.send({ notice: "rule-log", entry }));
-    this.router.rules.onLog = (rule, key) => ruleLog.note(rule, key);
+    const ruleLog = new RuleLogger(router, (entry) => this.send({ notice: "rule-log", entry }));
+    router.rules.onLog = (rule, key) => ruleLog.note(rule, key);
     const { NOW_MICROSECONDS, BUSY_NS } = EngineState;
     this.loop = new Loop(
-      this.router,
+      router,
       clock,
       () => this.state[NOW_MICROSECONDS],
       () => this.state[BUSY_NS],
     );
-    this.alarms = new Alarms(this.router, (message) => this.send({ notice: "log", level: "warn", message }));
+    this.alarms = new Alarms(router, (message) => this.send({ notice: "log", level: "warn", message }));
+    return request.adopt ? adoptFlows(router) : undefined;
   }
 
   /** A mapping is given back by the event loop, which never runs here: the ring that was mapped last is kept. */

@@ -13,8 +13,11 @@ import type { DecidingRule } from "./explain/steps.ts";
 import type { ImpairmentPlan, LimitsPlan, NeighbourPlan, PortPlan, RouteChange, RouterPlan } from "./plan.ts";
 
 export type Request =
-  /** First message. Descriptors: the flow table's memfd, then the statistics' memfd. */
-  | { id: number; type: "start"; plan: RouterPlan; limits: LimitsPlan; spinMicroseconds: number }
+  /**
+   * First message. Descriptors: the flow table's memfd, then the statistics' memfd. `adopt`: a dataplane that has ended
+   * has filled them, and what it left goes on; the result is an `Adoption`.
+   */
+  | { id: number; type: "start"; plan: RouterPlan; limits: LimitsPlan; spinMicroseconds: number; adopt: boolean }
   /**
    * A whole new plan, applied between two bursts; without rules, those in force stay. Ports are added and removed by
    * their own messages.

@@ -24,6 +24,8 @@ export class NatTable {
   readonly hasMarks: boolean;
   /** All that decides about destinations, in words: the same words, the same decisions. */
   readonly words: string;
+  /** Of the words: another process tells by it whether its flows were translated by the same decisions. */
+  readonly digest: number;
   private readonly interfaces: readonly (Interface | undefined)[];
   /** By the rules' numbers. */
   private readonly sources: (SourceChoice | undefined)[] = [];
@@ -39,6 +41,7 @@ export class NatTable {
     this.interfaces = interfaces;
     const { nat, sets } = rules.ruleSet;
     this.words = JSON.stringify([nat, sets, interfaces.map((each) => [each?.name, each?.addresses])]);
+    this.digest = digestOf(this.words);
     let number = 0;
     for (const table of [rules.ruleSet.filter, rules.ruleSet.nat]) {
       for (const chain of table.chains) {
@@ -132,4 +135,11 @@ function isRandom({ random, randomFully }: { random?: true; randomFully?: true }
 
 function isMark(target: Target | undefined): boolean {
   return target?.kind === "MARK" || target?.kind === "CONNMARK";
+}
+
+/** FNV-1a over code units. */
+function digestOf(text: string): number {
+  let digest = 0x811c9dc5;
+  for (let i = 0; i < text.length; i++) digest = Math.imul(digest ^ text.charCodeAt(i), 0x01000193);
+  return digest | 0;
 }

@@ -60,7 +60,7 @@ export function openFlow(
   router.count(Counter.flowsCreated);
   frame.reference = flow << 1;
   if (router.recorder !== undefined) router.recorder.opened(frame);
-  countPacket(words, frame, flow, 0);
+  countPacket(flows, frame, flow, 0);
   return Stop.CONTINUE;
 }
 
@@ -89,7 +89,7 @@ export function openBridgedFlow(router: Router, frame: Frame, ports: number): nu
   router.count(Counter.flowsCreated);
   frame.reference = flow << 1;
   if (router.recorder !== undefined) router.recorder.opened(frame);
-  countPacket(words, frame, flow, 0);
+  countPacket(flows, frame, flow, 0);
   return Stop.CONTINUE;
 }
 

@@ -8,7 +8,8 @@
  * Longer than other files: it names every part once, and `apply` compares the old of each with the new.
  */
 import { MacTable } from "../bridge/mac_table.ts";
-import { FLOW_SHIFT, FlowFlag, FlowWord } from "../conntrack/flow_layout.ts";
+import { tableToAdopt } from "../conntrack/adopt.ts";
+import { FLOW_SHIFT, FlowFlag, FlowWord, HeaderWord } from "../conntrack/flow_layout.ts";
 import { type FlowId, FlowTable } from "../conntrack/flow_table.ts";
 import { Fragments } from "../conntrack/fragments.ts";
 import { Shares } from "../conntrack/shares.ts";
@@ -59,6 +60,8 @@ export interface RouterOptions {
   now: number;
   portLimit: number;
   flowMemory?: ArrayBuffer;
+  /** Another process has filled the flow memory: the caller has `adoptFlows` take what is there. */
+  adopts?: boolean;
   counterMemory?: ArrayBuffer;
 }
 
@@ -161,7 +164,10 @@ export class Router {
     this.macs = new MacTable({ capacity: limits.macs, ageingMs, seed: random(), shares: new Shares() });
     this.neighbours = new Neighbours(limits.neighbours, arena.frames, arena.slotCount >> 1, random());
     const memory = options.flowMemory ?? new ArrayBuffer(FlowTable.bytesFor(limits.flows));
-    this.flows = new FlowTable(memory, limits.flows, random());
+    this.flows =
+      options.adopts === true
+        ? tableToAdopt(memory, limits.flows, random())
+        : new FlowTable(memory, limits.flows, random());
     this.tracker = new Tracker(this.flows, new Timeouts(), plan.conntrack);
     this.sourceNat = new SourceNat(this.flows, random);
     this.fragments = new Fragments(arena, Math.min(MAX_REASSEMBLIES, arena.slotCount >> 3), random());
@@ -220,6 +226,7 @@ export class Router {
     rules.onLog = this.rules.onLog;
     this.rules = rules;
     this.nat = nat;
+    this.flows.header[HeaderWord.DESTINATIONS] = nat.digest;
     this.surroundings = around;
     this.meanings = meanings;
     this.texts = texts;
@@ -359,6 +366,7 @@ export class Router {
     // What holds of a mapping differs between the profiles: no flow of one lives on in the other.
     if (isBcp !== this.isBcp) endFlows(this.flows, () => true);
     this.isBcp = isBcp;
+    this.flows.header[HeaderWord.PROFILE] = isBcp ? 1 : 0;
     this.sourceNat.setProfile(plan.profile);
     this.tracker.configure(timeouts, plan);
     // The flows of a host count from the time on that there is a limit.

@@ -3,8 +3,8 @@
  * and next hop; only a flow that was admitted under older rules, or whose packets have come of another class (the
  * first reply, the first after it), is judged again. A miss is admitted and then goes on as a hit.
  */
-import { ANY_ADMITTED, COUNTER_WORDS, FLOW_SHIFT, FlowFlag, FlowWord } from "../conntrack/flow_layout.ts";
-import type { FlowId } from "../conntrack/flow_table.ts";
+import { ANY_ADMITTED, COUNTER_WORDS, FLOW_SHIFT, FlowFlag, FlowWord, HeaderWord } from "../conntrack/flow_layout.ts";
+import type { FlowId, FlowTable } from "../conntrack/flow_table.ts";
 import { TRACK_REOPEN } from "../conntrack/tracker.ts";
 import { RuleState } from "../filter/rule_set.ts";
 import type { Frame } from "../packet/frame.ts";
@@ -20,6 +20,7 @@ import type { Router } from "./router.ts";
 // Private to the file: V8 folds these, but not what is imported (docs/decisions/0002-constants.md).
 const { CONTINUE, L4_CHECKSUM } = Stop;
 const { GENERATION, PACKETS, REPLY_SOURCE, ROUTE, SOURCE, STATUS } = FlowWord;
+const { CARRY_AT, CARRY_BYTES, CARRY_HIGH, CARRY_PACKETS } = HeaderWord;
 const { ADMITTED_NEW, ADMITTED_ORIGINAL, ADMITTED_REPLY, DESTINATION_MAPPED, LOCAL, SEEN_REPLY } = FlowFlag;
 const { ICMP } = Protocol;
 const { ESTABLISHED, NEW, RELATED } = RuleState;
@@ -51,7 +52,7 @@ function trackKnown(router: Router, frame: Frame): number {
     return admit(router, frame);
   }
   if (verdict !== CONTINUE) return admitInvalid(router, frame);
-  countPacket(router.flows.words, frame, flow, direction);
+  countPacket(router.flows, frame, flow, direction);
   return judge(router, frame, flow, direction);
 }
 
@@ -105,16 +106,38 @@ export function admissionOf(status: number, direction: number): number {
 }
 
 /** Packets and bytes of IPv4, 48 bits each. */
-export function countPacket(words: Int32Array, frame: Frame, flow: FlowId, direction: number): void {
+export function countPacket(flows: FlowTable, frame: Frame, flow: FlowId, direction: number): void {
+  const { words } = flows;
   const at = (flow << FLOW_SHIFT) + PACKETS + direction * COUNTER_WORDS;
   const packets = (words[at] + 1) | 0;
   const before = words[at + 1];
   const bytes = (before + (frame.end - frame.ip)) | 0;
+  // A low word passes zero: compare as unsigned.
+  const isFull = (bytes ^ 0x80000000) < (before ^ 0x80000000);
+  if (isFull || packets === 0) {
+    carry(flows, at, packets, bytes, isFull);
+    return;
+  }
   words[at] = packets;
   words[at + 1] = bytes;
-  if (packets === 0) words[at + 2] += 0x10000;
-  // The low word passed zero: compare as unsigned.
-  if ((bytes ^ 0x80000000) < (before ^ 0x80000000)) words[at + 2] = carryBytes(words[at + 2]);
+}
+
+/**
+ * Writes low and high halves as one: what is about to be written stands in the header first, so that whoever finds the
+ * memory of a process that ended in between can finish it (`adopt.ts`).
+ */
+function carry({ header, words }: FlowTable, at: number, packets: number, bytes: number, isFull: boolean): void {
+  const before = words[at + 2];
+  const counted = packets === 0 ? (before + 0x10000) | 0 : before;
+  const high = isFull ? carryBytes(counted) : counted;
+  header[CARRY_PACKETS] = packets;
+  header[CARRY_BYTES] = bytes;
+  header[CARRY_HIGH] = high;
+  header[CARRY_AT] = at + 1;
+  words[at] = packets;
+  words[at + 1] = bytes;
+  words[at + 2] = high;
+  header[CARRY_AT] = 0;
 }
 
 function carryBytes(high: number): number {

@@ -43,6 +43,7 @@ type Step =
   | { do: "stray"; protocol: "tcp" | "icmp"; from: number; to: number; outward: boolean }
   | { do: "wait"; seconds: number }
   | { do: "flush"; host: number }
+  | { do: "crash" }
   | { do: "reload"; source: number; publish: number; renumber: boolean; other: boolean };
 
 const any = <T>(values: readonly T[]): fc.Arbitrary<T> => fc.constantFrom(...values);
@@ -100,6 +101,7 @@ const step: fc.Arbitrary<Step> = fc.oneof(
       seconds: any([1, 3, 10, 29, 31, 59, 61, 119, 121, 241, 299, 301, 7441, 432_001]),
     }),
   },
+  { weight: 1, arbitrary: fc.record({ do: fc.constant("crash" as const) }) },
   { weight: 1, arbitrary: fc.record({ do: fc.constant("flush" as const), host: fc.nat({ max: 3 }) }) },
   {
     weight: 2,
@@ -200,7 +202,7 @@ const dotted = (address: number): string => [24, 16, 8, 0].map((shift) => (addre
 
 class Pair {
   private plan: ModelPlan;
-  private readonly router: TestRouter;
+  private router: TestRouter;
   private readonly model: NatModel;
   private readonly seen: Map<string, number>;
 
@@ -216,12 +218,13 @@ class Pair {
   take(each: Step): void {
     if (each.do === "wait") this.wait(each.seconds);
     else if (each.do === "reload") this.reload(each);
+    else if (each.do === "crash") this.crash();
     else if (each.do === "flush") this.flush(INSIDE[each.host]);
     else this.send(this.packetOf(each));
     this.compare();
   }
 
-  private packetOf(each: Exclude<Step, { do: "wait" | "reload" | "flush" }>): Packet | undefined {
+  private packetOf(each: Exclude<Step, { do: "wait" | "reload" | "flush" | "crash" }>): Packet | undefined {
     const { wan } = this.plan;
     if (each.do === "follow") return this.following(each.flow, each.reply);
     if (each.do === "stray") {
@@ -302,6 +305,16 @@ class Pair {
     this.model.reload(this.plan);
   }
 
+  /** The router ends and another one goes on with its flows. */
+  private crash(): void {
+    const { flows } = this.router.router;
+    this.router = this.router.heir(routerPlan(this.plan), { limits: { flows: 128 }, slots: 64 });
+    expect(this.router.adoption).toEqual({ kept: flows.count, torn: 0 });
+    this.introduce();
+    this.model.judgeAnew();
+    if (flows.count > 0) this.count("adopted");
+  }
+
   /** Ends the flows that a host began; without one, all. */
   private flush(host: string | undefined): void {
     const { flows } = this.router.router;
@@ -367,7 +380,14 @@ describe.each(["linux", "bcp"] as const)("random NAT, beginning in profile %s", 
   });
 
   it("reached what it is about", () => {
-    for (const what of ["nothing", "source translated", "destination translated", "hairpin", "port changed"]) {
+    for (const what of [
+      "nothing",
+      "source translated",
+      "destination translated",
+      "hairpin",
+      "port changed",
+      "adopted",
+    ]) {
       expect(seen.get(what) ?? 0, what).toBeGreaterThan(200);
     }
   });

@@ -109,6 +109,11 @@ export class NatModel {
     this.flows = this.flows.filter(({ original }) => !isEnded(original));
   }
 
+  /** Every flow is judged again by its next packet. */
+  judgeAnew(): void {
+    for (const flow of this.flows) flow.generation = -1;
+  }
+
   /** Other rules: the flows end that live by an address or by a published port that is no more. */
   reload(plan: ModelPlan): void {
     const before = this.plan;

@@ -1,4 +1,7 @@
 /** A whole router in memory, with a manual clock and a seeded generator. */
+import type { Adoption } from "../../src/conntrack/adopt.ts";
+import { FlowTable } from "../../src/conntrack/flow_table.ts";
+import { adoptFlows } from "../../src/dataplane/adopt_flows.ts";
 import { Loop } from "../../src/dataplane/loop.ts";
 import {
   DEFAULT_CONNTRACK,
@@ -82,25 +85,47 @@ export function decodeSent(sent: SentFrame): Out {
   return { ...decode(sent.bytes, { partial }), port: sent.port, bytes: sent.bytes, vnetHeader: sent.vnetHeader };
 }
 
+export interface HeirOptions {
+  limits?: Partial<LimitsPlan>;
+  seed?: number;
+  slots?: number;
+  harm?: (words: Int32Array) => void;
+}
+
 export class TestRouter {
   readonly arena: Arena;
   readonly io: MemoryIo;
   readonly router: Router;
   readonly loop: Loop;
+  readonly flowMemory: ArrayBuffer;
   now = 1_000;
+  /** What a router has adopted that was made with `heir`. */
+  adoption: Adoption | undefined;
 
-  constructor(plan: ShortPlan | RouterPlan = defaultPlan(), limits: Partial<LimitsPlan> = {}, seed = 1, slots = 256) {
+  constructor(
+    plan: ShortPlan | RouterPlan = defaultPlan(),
+    limits: Partial<LimitsPlan> = {},
+    seed = 1,
+    slots = 256,
+    left?: { flowMemory: ArrayBuffer; counterMemory: ArrayBuffer; now: number },
+  ) {
+    const allLimits = { flows: 1024, macs: 256, neighbours: 64, ...limits };
+    this.flowMemory = left?.flowMemory ?? new ArrayBuffer(FlowTable.bytesFor(allLimits.flows));
+    this.now = left?.now ?? this.now;
     this.arena = new Arena(new ArrayBuffer(slots * SLOT_BYTES), slots);
     this.io = new MemoryIo(this.arena);
     this.router = new Router({
       arena: this.arena,
       io: this.io,
       plan: "rules" in plan ? plan : planOf(plan),
-      limits: { flows: 1024, macs: 256, neighbours: 64, ...limits },
+      limits: allLimits,
       random: seededRandom(seed),
-      now: this.now,
+      now: this.now | 0,
       portLimit: 64,
+      flowMemory: this.flowMemory,
+      ...(left === undefined ? {} : { counterMemory: left.counterMemory, adopts: true }),
     });
+    if (left !== undefined) this.adoption = adoptFlows(this.router);
     for (const port of plan.ports) this.router.addPort(port);
     // The clock may stand between two milliseconds.
     this.loop = new Loop(
@@ -108,6 +133,17 @@ export class TestRouter {
       () => Math.floor(this.now) | 0,
       () => Math.round((this.now % 1) * 1000),
     );
+  }
+
+  /** Another router, with what this one would leave if it ended now; `harm` is done to the flows' memory before. */
+  heir(
+    plan: ShortPlan | RouterPlan,
+    { limits = {}, seed = 2, slots = 256, harm = () => {} }: HeirOptions = {},
+  ): TestRouter {
+    const flowMemory = this.flowMemory.slice(0);
+    harm(new Int32Array(flowMemory));
+    const counterMemory = this.router.counters.values.buffer.slice(0) as ArrayBuffer;
+    return new TestRouter(plan, limits, seed, slots, { flowMemory, counterMemory, now: this.now });
   }
 
   apply(plan: ShortPlan): void {
