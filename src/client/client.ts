@@ -24,6 +24,7 @@ import type { ApplyWish } from "../control/changes.ts";
 import type { Configuration } from "../control/configuration/schema.ts";
 import { DEFAULT_SOCKET } from "../control/default_socket.ts";
 import type { DropsEvent, LinkEvent } from "../control/events_api.ts";
+import type { DataplaneEvent } from "../control/supervisor.ts";
 
 const PATIENCE_MS = 30_000;
 
@@ -49,12 +50,13 @@ export type TapirEvent =
   | { event: "link"; data: LinkEvent }
   | { event: "drops"; data: DropsEvent }
   | { event: "change"; data: HistoryRow }
+  | { event: "dataplane"; data: DataplaneEvent }
   /** So many events could not be told, because they were not read in time. */
   | { event: "lost"; data: { lost: number } };
 
 export interface EventOptions {
   /** All unless said. */
-  topics?: readonly ("flows" | "links" | "drops" | "changes")[];
+  topics?: readonly ("flows" | "links" | "drops" | "changes" | "dataplane")[];
   /** Of flow events: which flows. */
   filter?: FlowFilterWords;
   /** Of flow events: a list of NEW, UPDATES, DESTROY, ALL. */

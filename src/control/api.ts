@@ -7,7 +7,7 @@ import type { Duplex } from "node:stream";
 import { Ajv, type ValidateFunction } from "ajv";
 import type { ApiRoute, JsonRoute } from "./api_route.ts";
 import { ROUTES } from "./api_routes.ts";
-import { ExitCode, TapirError, UnknownNameError } from "./errors.ts";
+import { DataplaneDownError, ExitCode, TapirError, UnknownNameError } from "./errors.ts";
 import type { RunningRouter } from "./router.ts";
 
 /** Longest request body in bytes, where a route says no other. */
@@ -183,6 +183,7 @@ function fail(response: ServerResponse, error: Error): void {
 function statusOf(error: Error): number {
   if (error instanceof HttpError) return error.status;
   if (error instanceof UnknownNameError) return 404;
+  if (error instanceof DataplaneDownError) return 503;
   if (!(error instanceof TapirError)) return 500;
   return error.exitCode === ExitCode.CONFIGURATION || error.exitCode === ExitCode.USAGE ? 400 : 409;
 }

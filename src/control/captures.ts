@@ -51,6 +51,8 @@ interface Ring {
   fd: number;
   memory: ArrayBuffer;
   isUsed: boolean;
+  /** Of the capture that is written into it. */
+  plan?: CapturePlan | undefined;
 }
 
 export class CaptureHub {
@@ -75,6 +77,7 @@ export class CaptureHub {
     const ring = this.rings[number] as Ring;
     try {
       await this.ask({ type: "start-capture", plan: { ...plan, capture: number } }, [ring.fd]);
+      ring.plan = { ...plan, capture: number };
     } catch (error) {
       ring.isUsed = false;
       throw error;
@@ -83,6 +86,7 @@ export class CaptureHub {
     onStart(id);
     const file = new CaptureFile(wish, new CaptureRingReader(ring.memory), this.present);
     const capture = new Capture(id, wish, file, output, async () => {
+      ring.plan = undefined;
       await this.ask({ type: "stop-capture", capture: number }, []);
     });
     this.running.set(id, capture);
@@ -91,6 +95,14 @@ export class CaptureHub {
       ring.isUsed = false;
     });
     return capture;
+  }
+
+  /** Has another dataplane go on with the captures of the last one. */
+  async resume(ask: Ask): Promise<void> {
+    for (const ring of this.rings) {
+      if (ring?.plan !== undefined)
+        await ask({ type: "start-capture", plan: { ...ring.plan, isBegun: true } }, [ring.fd]);
+    }
   }
 
   /** Ends a capture as if its count were reached. */

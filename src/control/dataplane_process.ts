@@ -9,7 +9,7 @@ import type { Notice, Reply, Request } from "../dataplane/messages.ts";
 import { Channel } from "../io/channel.ts";
 import { native } from "../io/native.ts";
 import { packageRoot } from "../io/package_root.ts";
-import { TapirError } from "./errors.ts";
+import { DataplaneDownError, TapirError } from "./errors.ts";
 import { withoutCapabilities } from "./privilege.ts";
 
 const PROGRAM = join(packageRoot(), "dist/src/dataplane/main.js");
@@ -51,17 +51,20 @@ export class DataplaneProcess {
   private readonly exited: Promise<void>;
   private lastId = 0;
   private isStopping = false;
+  /** Why it was ended, where this process did it. */
+  private killedFor: string | undefined;
   /** The descriptor is closed then, and its number may be somebody else's. */
   private hasEnded = false;
 
-  constructor(events: DataplaneEvents) {
+  /** `portCounters` is the descriptor of a memory of `PORT_COUNTER_BYTES`; the caller keeps it. */
+  constructor(events: DataplaneEvents, portCounters: number) {
     this.events = events;
     const [own, other] = native().socketPair();
     this.fd = own;
     const profile = process.env.TAPIR_DATAPLANE_FLAGS?.split(" ") ?? [];
     const [command, ...words] = withoutCapabilities([process.execPath, ...V8_FLAGS, ...profile, PROGRAM]);
     this.child = spawn(command, words, {
-      stdio: ["ignore", "inherit", "inherit", other],
+      stdio: ["ignore", "inherit", "inherit", other, portCounters],
       detached: true,
     });
     native().closeDescriptor(other);
@@ -79,13 +82,13 @@ export class DataplaneProcess {
 
   /**
    * Asks; the descriptors stay the caller's, to be kept open until the answer. Rejects with what the dataplane says is wrong, or when it dies or
-   * hangs.
+   * hangs, which ends it.
    */
   request(request: WithoutId<Request>, descriptors: readonly number[] = []): Promise<unknown> {
-    if (this.hasEnded) return Promise.reject(new TapirError("the dataplane has ended"));
+    if (this.hasEnded) return Promise.reject(new DataplaneDownError("the dataplane has ended"));
     const id = ++this.lastId;
     return new Promise((resolve, reject) => {
-      const timer = setTimeout(() => this.settle(id, new TapirError("the dataplane does not answer")), REPLY_MS);
+      const timer = setTimeout(() => this.kill(`it has not answered for ${REPLY_MS / 1000} s`), REPLY_MS);
       this.pending.set(id, { resolve, reject, timer });
       try {
         this.channel.send({ ...request, id }, descriptors);
@@ -104,6 +107,12 @@ export class DataplaneProcess {
     const kill = setTimeout(() => this.child.kill("SIGKILL"), STOP_MS);
     await this.exited;
     clearTimeout(kill);
+  }
+
+  /** Ends the process at once, for a reason that is told to whoever waits. */
+  kill(reason: string): void {
+    this.killedFor ??= reason;
+    this.child.kill("SIGKILL");
   }
 
   /** Messages wait in the channel while the dataplane's end is full. */
@@ -147,12 +156,14 @@ export class DataplaneProcess {
     else pending.reject(error);
   }
 
-  private ended(reason: string, resolve: () => void): void {
+  private ended(how: string, resolve: () => void): void {
     if (this.hasEnded) return;
+    const reason = this.killedFor ?? how;
     this.hasEnded = true;
     this.stopWatching();
     native().closeDescriptor(this.fd);
-    for (const id of [...this.pending.keys()]) this.settle(id, new TapirError(`the dataplane has ended (${reason})`));
+    for (const id of [...this.pending.keys()])
+      this.settle(id, new DataplaneDownError(`the dataplane has ended (${reason})`));
     resolve();
     if (!this.isStopping) this.events.died(reason);
   }

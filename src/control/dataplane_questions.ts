@@ -5,10 +5,16 @@ import type { TracePiece } from "../dataplane/explain/tracer.ts";
 import type { FoundRoute, RemovedFlows, Restored, RouteQuestion, ShowTable } from "../dataplane/messages.ts";
 import type { TableName } from "../filter/rule_set.ts";
 import type { DataplaneProcess } from "./dataplane_process.ts";
+import { DataplaneDownError } from "./errors.ts";
 import { viewRemoved } from "./flows.ts";
 
+/** A dataplane has fewer traces in its life. */
+const TRACE_NUMBERS = 2 ** 32;
+
 export abstract class DataplaneQuestions {
-  protected abstract readonly dataplane: DataplaneProcess;
+  protected abstract readonly dataplane: Pick<DataplaneProcess, "request">;
+  /** How many dataplanes there have been before the one that works; a trace ends with its own. */
+  protected predecessors = 0;
 
   /** Sets counters to zero: of a table, of a chain, or of one rule of it (from 0). */
   async zeroRules(table: TableName, chain?: string, rule?: number): Promise<void> {
@@ -30,16 +36,23 @@ export abstract class DataplaneQuestions {
   }
 
   /** Begins to record the walks of live packets; the trace's number. */
-  startTrace(program: number[], port: number, perSecond: number): Promise<number> {
-    return this.dataplane.request({ type: "trace-start", program, port, perSecond }) as Promise<number>;
+  async startTrace(program: number[], port: number, perSecond: number): Promise<number> {
+    const trace = (await this.dataplane.request({ type: "trace-start", program, port, perSecond })) as number;
+    return this.predecessors * TRACE_NUMBERS + trace;
   }
 
-  readTrace(trace: number): Promise<TracePiece> {
-    return this.dataplane.request({ type: "trace-read", trace }) as Promise<TracePiece>;
+  async readTrace(trace: number): Promise<TracePiece> {
+    return (await this.dataplane.request({ type: "trace-read", trace: this.traceOf(trace) })) as TracePiece;
   }
 
   async stopTrace(trace: number): Promise<void> {
-    await this.dataplane.request({ type: "trace-stop", trace });
+    await this.dataplane.request({ type: "trace-stop", trace: this.traceOf(trace) });
+  }
+
+  /** The number that the dataplane knows a trace by. */
+  private traceOf(trace: number): number {
+    if (Math.floor(trace / TRACE_NUMBERS) === this.predecessors) return trace % TRACE_NUMBERS;
+    throw new DataplaneDownError("the trace has ended with the dataplane, which has been started again");
   }
 
   /** What would happen to an Ethernet frame that comes in by a port; changes nothing. */

@@ -24,6 +24,9 @@ export class TapirError extends Error {
 /** There is nothing of the name that was asked for. */
 export class UnknownNameError extends TapirError {}
 
+/** The dataplane has ended and is being started again: ask again in a moment. */
+export class DataplaneDownError extends TapirError {}
+
 /** An error of the addon or of Node: code is the errno's name. */
 export interface SystemError extends Error {
   code?: string;

@@ -18,11 +18,12 @@ import { FILTER_QUERY, readFlowQuery } from "./flow_api.ts";
 import type { FlowListener } from "./flow_events.ts";
 import type { HistoryEntry } from "./history.ts";
 import type { RunningRouter } from "./router.ts";
+import type { DataplaneEvent } from "./supervisor.ts";
 
 /** Bytes that may wait for a listener who does not read. */
 const WAITING_LIMIT_BYTES = 1 << 20;
 const DROPS_INTERVAL_MS = 1000;
-const TOPICS = ["flows", "links", "drops", "changes"] as const;
+const TOPICS = ["flows", "links", "drops", "changes", "dataplane"] as const;
 type Topic = (typeof TOPICS)[number];
 
 export const LinkEventSchema = Type.Object({
@@ -31,6 +32,13 @@ export const LinkEventSchema = Type.Object({
   why: Type.Optional(Type.String()),
 });
 export type LinkEvent = Static<typeof LinkEventSchema>;
+
+const DataplaneEventSchema = Type.Object({
+  state: Type.Enum(["ended", "started"]),
+  why: Type.Optional(Type.String({ description: "Why it has ended." })),
+  againInMs: Type.Optional(Type.Integer({ description: "When another one is started." })),
+  gapMs: Type.Optional(Type.Integer({ description: "How long nothing was forwarded." })),
+});
 
 const DropsEventSchema = Type.Object({
   seconds: Type.Number({ description: "Since the last of these events." }),
@@ -45,6 +53,7 @@ export const EVENT_SCHEMAS = {
   link: LinkEventSchema,
   drops: DropsEventSchema,
   change: HistoryEntrySchema,
+  dataplane: DataplaneEventSchema,
   lost: LostSchema,
 } as const satisfies Record<string, TSchema>;
 
@@ -115,6 +124,11 @@ const SUBSCRIBE: Record<
     return () => void listeners.delete(listener);
   },
   drops: watchDrops,
+  dataplane: async ({ dataplaneListeners }, stream) => {
+    const listener = (event: DataplaneEvent): void => stream.send("dataplane", event);
+    dataplaneListeners.add(listener);
+    return () => void dataplaneListeners.delete(listener);
+  },
 };
 
 async function watchDrops(router: RunningRouter, stream: EventStream): Promise<Stop> {
@@ -192,9 +206,9 @@ export const EVENT_ROUTES: readonly ApiRoute[] = [
     method: "GET",
     path: "/v1/events",
     summary:
-      "What happens, as Server-Sent Events named flow, link, drops, change, and lost for what a slow reader missed.",
+      "What happens, as Server-Sent Events named flow, link, drops, change, dataplane, and lost for what a slow reader missed.",
     query: {
-      topics: text("A list of flows, links, drops, changes; all of them unless said."),
+      topics: text("A list of flows, links, drops, changes, dataplane; all of them unless said."),
       ...FILTER_QUERY,
       kinds: text("Of flows: a list of NEW, UPDATES, DESTROY, ALL."),
     },

@@ -53,6 +53,13 @@ export class FlowEventHub {
     await this.settle();
   }
 
+  /** Has another dataplane write on where the last one has ended; nothing where nobody listens. */
+  async resume(ask: Ask): Promise<void> {
+    if (this.isWatching && this.ring !== undefined) {
+      await ask({ type: "watch-flows", capacity: RING_RECORDS }, [this.ring.fd]);
+    }
+  }
+
   close(): void {
     clearTimeout(this.timer);
     this.timer = undefined;

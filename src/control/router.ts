@@ -7,14 +7,16 @@
  * asks the dataplane is in `dataplane_questions.ts`.
  */
 import { constants } from "node:os";
+import type { Adoption } from "../conntrack/adopt.ts";
 import { parseFilter } from "../conntrack/filter.ts";
+import { HeaderWord } from "../conntrack/flow_layout.ts";
 import { FlowTable } from "../conntrack/flow_table.ts";
-import { Counters } from "../dataplane/counters.ts";
+import { Counter, Counters } from "../dataplane/counters.ts";
 import type { CounterCarry, Notice, PortRow, RuleLog } from "../dataplane/messages.ts";
 import type { RouterPlan } from "../dataplane/plan.ts";
 import type { RulesChange } from "../filter/iptables/edit.ts";
 import type { RuleSet } from "../filter/rule_set.ts";
-import { native } from "../io/native.ts";
+import { native, PORT_COUNTER_BYTES } from "../io/native.ts";
 import { formatAddress } from "../packet/ipv4_address.ts";
 import { CaptureHub } from "./captures.ts";
 import { Changes } from "./changes.ts";
@@ -33,7 +35,7 @@ import { checkSystem, closeDevice, failureOf, noNamespaceOf, type OpenDevice, op
 import type { LeaseView } from "./dhcp/leased_uplink.ts";
 import { Leases } from "./dhcp/leases.ts";
 import { compareConfigurations, compareOpen, type Difference } from "./difference.ts";
-import { ExitCode, TapirError } from "./errors.ts";
+import { DataplaneDownError, ExitCode, TapirError } from "./errors.ts";
 import type { LinkEvent } from "./events_api.ts";
 import { FlowEventHub } from "./flow_events.ts";
 import { FlowReader } from "./flows.ts";
@@ -42,6 +44,7 @@ import { withRules } from "./iptables.ts";
 import { Routing } from "./routing/routing.ts";
 import { Services } from "./services.ts";
 import { Snapshots } from "./snapshot/snapshots.ts";
+import { type Dataplane, type DataplaneEvent, Supervisor } from "./supervisor.ts";
 import type { RawCounters } from "./uplinks/raw/raw_uplink.ts";
 import { type UplinkDevice, UplinkLinks } from "./uplinks/uplink_links.ts";
 
@@ -52,8 +55,6 @@ export interface RouterEvents {
   log(level: "info" | "warn" | "error", message: string): void;
   /** A packet has met a rule with LOG. */
   ruleLog(entry: RuleLog): void;
-  /** The dataplane has ended by itself; the router is of no use any more. */
-  died(reason: string): void;
 }
 
 export class RunningRouter extends DataplaneQuestions {
@@ -76,8 +77,12 @@ export class RunningRouter extends DataplaneQuestions {
   private readonly failed = new Map<number, string>();
   private readonly links: UplinkLinks;
   private readonly leases: Leases;
-  protected readonly dataplane: DataplaneProcess;
+  protected readonly dataplane: Supervisor;
+  /** Told when the dataplane has ended, and when another one has taken its place. */
+  readonly dataplaneListeners = new Set<(event: DataplaneEvent) => void>();
   private readonly memoryFds: number[];
+  /** Interfaces whose link is down, as the dataplane was told. */
+  private readonly linksDown = new Set<number>();
   private readonly events: RouterEvents;
   private lastChange: Promise<void> = Promise.resolve();
   /** While rules are changed: which counters the new ones begin with. */
@@ -117,20 +122,27 @@ export class RunningRouter extends DataplaneQuestions {
     const capacity = resolved.limits.flows;
     const flows = native().createMemory("tapir-flows", FlowTable.bytesFor(capacity));
     const counters = native().createMemory("tapir-counters", Counters.BYTES);
-    this.memoryFds = [flows.fd, counters.fd];
+    const ports = native().createMemory("tapir-ports", PORT_COUNTER_BYTES);
+    this.memoryFds = [flows.fd, counters.fd, ports.fd];
     this.flows = new FlowReader(flows.memory, capacity);
     this.counters = new Counters(counters.memory);
-    this.dataplane = new DataplaneProcess({
-      notice: (notice) => this.takeNotice(notice),
-      died: (reason) => events.died(reason),
-    });
+    this.dataplane = new Supervisor(
+      {
+        spawn: (told) => new DataplaneProcess(told, ports.fd),
+        notice: (notice) => this.takeNotice(notice),
+        log: (level, message) => events.log(level, message),
+        revive: (dataplane) => this.revive(dataplane),
+        changed: (event) => this.tellDataplane(event),
+      },
+      () => this.flows.header[HeaderWord.NOW],
+    );
     this.leases = new Leases({
       changed: () => this.takeLeases(),
       log: (level, message) => events.log(level, message),
     });
     this.links = new UplinkLinks({
       uplinks: () => this.uplinks(),
-      setLink: (index, isUp) => this.tell({ type: "set-link", interface: index, isUp }),
+      setLink: (index, isUp) => this.setLink(index, isUp),
       mtuChanged: () => this.takeMtu(),
       problemOf: (plan) => this.leaseProblemOf(plan),
       linkIsBack: (plan) => this.leases.linkIsBack(plan),
@@ -158,12 +170,8 @@ export class RunningRouter extends DataplaneQuestions {
   }
 
   private async begin(): Promise<void> {
-    const { limits } = this.resolved;
     const plan = { ...this.completePlan(this.resolved), routes: [] };
-    await this.dataplane.request(
-      { type: "start", plan, limits, spinMicroseconds: SPIN_MICROSECONDS, adopt: false },
-      this.memoryFds,
-    );
+    await this.dataplane.request(this.startWith(plan, false), this.memoryFds.slice(0, 2));
     this.rulesInForce = JSON.stringify(plan.rules);
     await this.routing.configure(this.resolved);
     await Snapshots.restore(this, (flows) => this.restoreFlows(flows));
@@ -172,6 +180,58 @@ export class RunningRouter extends DataplaneQuestions {
     this.links.sync();
     await this.services.follow(this.resolved);
     this.snapshots.follow(this.resolved);
+    this.dataplane.supervise();
+  }
+
+  private startWith(plan: RouterPlan, adopt: boolean) {
+    const { limits } = this.resolved;
+    return { type: "start", plan, limits, spinMicroseconds: SPIN_MICROSECONDS, adopt } as const;
+  }
+
+  /** Gives another dataplane what the last one had: memory, plan, routes, links, watchers, captures, and the devices. */
+  private async revive(dataplane: Dataplane): Promise<string> {
+    const { resolved } = this;
+    this.predecessors++;
+    const plan = { ...this.completePlan(resolved), routes: this.routing.sharedRoutes() };
+    const ask: Dataplane["request"] = (request, descriptors) => dataplane.request(request, descriptors);
+    const adoption = ask(this.startWith(plan, true), this.memoryFds.slice(0, 2)) as Promise<Adoption>;
+    this.rulesInForce = JSON.stringify(plan.rules);
+    const told: Promise<unknown>[] = [
+      this.routing.tellAll(ask),
+      this.flowEvents.resume(ask),
+      this.captures.resume(ask),
+    ];
+    for (const index of this.linksDown) told.push(ask({ type: "set-link", interface: index, isUp: false }));
+    // Last, in the order of the channel: nothing is forwarded before all else is as it was.
+    await Promise.all([adoption, ...told]);
+    await Promise.all([...this.devices.values()].map((device) => this.returnPort(ask, device, resolved)));
+    const { kept, torn, refused } = await adoption;
+    if (refused !== undefined) return `the flows are lost (${refused})`;
+    return torn === 0 ? `${kept} flows go on` : `${kept} flows go on, ${torn} were not whole`;
+  }
+
+  /** A device that the new dataplane cannot have is one that has failed. */
+  private async returnPort(ask: Dataplane["request"], { plan, fd }: OpenDevice, resolved: ResolvedPlan): Promise<void> {
+    const port = resolved.plan.ports.find((each) => each.index === plan.port);
+    // The dataplane has ended in the middle of a change: what came with that goes with it.
+    if (port === undefined) return;
+    try {
+      await ask({ type: "add-port", port, kind: plan.kind === "packet" ? "packet" : "tap" }, [fd]);
+    } catch (error) {
+      if (error instanceof DataplaneDownError) throw error;
+      this.fail(plan.port, constants.errno.ENODEV);
+    }
+  }
+
+  private tellDataplane(event: DataplaneEvent): void {
+    if (event.state === "ended") this.counters.values[Counter.dataplaneRestarts]++;
+    for (const listener of this.dataplaneListeners) listener(event);
+  }
+
+  private setLink(index: number, isUp: boolean): void {
+    if (isUp) this.linksDown.delete(index);
+    else this.linksDown.add(index);
+    this.tell({ type: "set-link", interface: index, isUp });
   }
 
   /**
@@ -337,7 +397,7 @@ export class RunningRouter extends DataplaneQuestions {
   }
 
   /** Tells the dataplane something of which only its death could be the failure. */
-  private tell(request: Parameters<DataplaneProcess["request"]>[0]): void {
+  private tell(request: Parameters<Dataplane["request"]>[0]): void {
     this.dataplane.request(request).catch((error: Error) => {
       if (!this.isStopping) this.events.log("error", `the dataplane: ${error.message}`);
     });
@@ -449,6 +509,7 @@ export class RunningRouter extends DataplaneQuestions {
   /** Ends the dataplane and closes all devices, which removes the TAPs. */
   async stop(): Promise<void> {
     this.isStopping = true;
+    this.dataplane.retire();
     this.changes.close();
     await this.lastChange;
     this.links.close();

@@ -1,7 +1,6 @@
 /** `tapir run`: a router from its configuration file until a signal ends it. */
 import { createApi } from "./api.ts";
 import { resolvePlan } from "./configuration/configuration.ts";
-import { TapirError } from "./errors.ts";
 import { createLog, type Log, type LogOptions } from "./log.ts";
 import { CONFINED, confinementOf, keepWhatControlNeeds, lacksOf } from "./privilege.ts";
 import { readConfiguration } from "./read_configuration.ts";
@@ -9,20 +8,16 @@ import { RunningRouter } from "./router.ts";
 import { ServiceManager } from "./service_manager.ts";
 import { SocketPlace } from "./socket.ts";
 
-/** Runs until SIGTERM or SIGINT, or until the dataplane dies (then it throws). Removes all that it has made. */
+/** Runs until SIGTERM or SIGINT. Removes all that it has made. */
 export async function run(file: string, socket: string | undefined, logging: LogOptions = {}): Promise<void> {
   const configuration = readConfiguration(file);
   const log = createLog(logging);
   const service = new ServiceManager(process.env);
   const place = new SocketPlace(socket ?? resolvePlan(configuration).socket);
   let finish = (): void => {};
-  let giveUp = (_error: Error): void => {};
-  const ended = new Promise<void>((resolve, reject) => {
+  const ended = new Promise<void>((resolve) => {
     finish = resolve;
-    giveUp = reject;
   });
-  // It may be rejected while nobody waits for it yet.
-  ended.catch(() => {});
   for (const signal of ["SIGTERM", "SIGINT"] as const) process.on(signal, finish);
   keepWhatControlNeeds();
   await place.take();
@@ -39,7 +34,6 @@ export async function run(file: string, socket: string | undefined, logging: Log
     router = await RunningRouter.start(configuration, {
       log: (level, message) => log[level](message),
       ruleLog: (entry) => log.rule(entry),
-      died: (reason) => giveUp(new TapirError(`the dataplane has ended by itself (${reason})`)),
     });
     const server = createApi(router);
     await place.listen(server);

@@ -55,7 +55,7 @@ export class Captures {
   start(plan: CapturePlan, map: () => ArrayBuffer): void {
     if (!(plan.capture >= 0 && plan.capture < MOST_CAPTURES)) throw new RangeError(`no capture ${plan.capture}`);
     this.rings[plan.capture] ??= map();
-    const ring = new CaptureRingWriter(this.rings[plan.capture] as ArrayBuffer);
+    const ring = new CaptureRingWriter(this.rings[plan.capture] as ArrayBuffer, plan.isBegun === true);
     this.byNumber[plan.capture] = new Capture(plan, ring, this.stopOf.length);
     this.settle();
   }

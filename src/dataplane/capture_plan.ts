@@ -13,6 +13,8 @@ export interface CapturePlan {
   interface: number;
   snapBytes: number;
   program: number[];
+  /** It has begun in another dataplane, which has ended. */
+  isBegun?: true;
 }
 
 export class Capture {

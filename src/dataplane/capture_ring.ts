@@ -65,11 +65,12 @@ export class CaptureRingWriter {
   /** What WRITTEN will be. */
   private head: number;
 
-  constructor(memory: ArrayBuffer) {
+  /** With `isBegun`, behind what another writer has left in the ring. */
+  constructor(memory: ArrayBuffer, isBegun = false) {
     this.words = new Int32Array(memory, 0, CAPTURE_MEMORY_BYTES / 4);
     this.bytes = new Uint8Array(memory, 0, CAPTURE_MEMORY_BYTES);
-    this.words.fill(0, 0, RING_WORDS);
-    this.head = 0;
+    if (!isBegun) this.words.fill(0, 0, RING_WORDS);
+    this.head = this.words[RingWord.WRITTEN];
   }
 
   /** A record for `captured` bytes: the index of its first word, or -1 when it is lost. Its head is to be filled. */

@@ -10,7 +10,15 @@ import { getSystemErrorName } from "node:util";
 import type { Adoption } from "../conntrack/adopt.ts";
 import { FlowEventWriter } from "../conntrack/events.ts";
 import { Channel } from "../io/channel.ts";
-import { type Engine, type EngineMemory, EngineState, native, PortCounter, PortKind } from "../io/native.ts";
+import {
+  type Engine,
+  type EngineMemory,
+  EngineState,
+  native,
+  PORT_LIMIT,
+  PortCounter,
+  PortKind,
+} from "../io/native.ts";
 import type { FrameIo } from "../io/port.ts";
 import { Arena, SLOT_BYTES } from "../packet/arena.ts";
 import { adoptFlows } from "./adopt_flows.ts";
@@ -32,7 +40,8 @@ import { RuleLogger } from "./rule_log.ts";
 import { findRoute, show } from "./show.ts";
 
 const CHANNEL_DESCRIPTOR = 3;
-const PORT_LIMIT = 4096;
+/** The memory of the ports' counters, which go on in the next process. */
+const PORT_COUNTER_DESCRIPTOR = 4;
 const SLOT_COUNT = 4096;
 const TRANSMIT_LIMIT = 4096;
 
@@ -59,7 +68,11 @@ class Dataplane {
   private readonly state = new Int32Array(EngineState.WORDS);
   private readonly transmitOffset = new Int32Array(TRANSMIT_LIMIT);
   private readonly portErrors = new Int32Array(PORT_LIMIT);
-  private readonly portCounters = new Float64Array(PORT_LIMIT * PortCounter.COUNT);
+  private readonly portCounters = new Float64Array(
+    native().mapMemory(PORT_COUNTER_DESCRIPTOR),
+    0,
+    PORT_LIMIT * PortCounter.COUNT,
+  );
   private readonly portDescriptors = new Map<number, number>();
   private readonly arena: Arena;
   private readonly engine: Engine;

@@ -51,6 +51,11 @@ export const PortCounter = {
   COUNT: 8,
 } as const;
 
+/** Ports of a dataplane, by their indexes. */
+export const PORT_LIMIT = 4096;
+/** Bytes of `portCounters` for all of them. */
+export const PORT_COUNTER_BYTES = PORT_LIMIT * PortCounter.COUNT * 8;
+
 export interface EngineMemory {
   /**
    * `slotCount * slotBytes` bytes; each slot: 10-byte vnet header, then the Ethernet frame. A slot must be larger than

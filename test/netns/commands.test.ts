@@ -168,27 +168,7 @@ describe.skipIf(!canRun)("a running router", () => {
     expect(exec(world.c1, "ip", ["link", "show", "eth0"]).status).not.toBe(0);
     expect(readdirSync(join(router.socket, ".."))).toEqual(["tapir.yaml"]);
   });
-
-  it("ends with its dataplane, and says so", async () => {
-    const world = await tapirWorld();
-    const router = world.tapir as NonNullable<typeof world.tapir>;
-    const children = must(undefined, "ps", ["-o", "pid=,args=", "--ppid", String(router.child.pid)]);
-    const pid = Number(/^\s*(\d+) .*dataplane/m.exec(children)?.[1] ?? childOfChild(router.child.pid as number));
-    process.kill(pid, "SIGKILL");
-    expect(await router.ended).toBe(1);
-    expect(router.stderr()).toMatch(/the dataplane has ended by itself \(SIGKILL\)/);
-    expect(exec(world.c1, "ip", ["link", "show", "eth0"]).status).not.toBe(0);
-  });
 });
-
-/** The dataplane of a router that was started through `ip netns exec`, which becomes the router itself. */
-function childOfChild(pid: number): number {
-  return Number(
-    must(undefined, "ps", ["-o", "pid=", "--ppid", String(pid)])
-      .trim()
-      .split("\n")[0],
-  );
-}
 
 describe.skipIf(!canRun)("what cannot run", () => {
   it("is said in one line with its exit code, and leaves nothing behind", () => {

@@ -8,6 +8,7 @@ import { dropsBetween, type LinkEvent, streamEvents } from "../../src/control/ev
 import type { FlowListener } from "../../src/control/flow_events.ts";
 import type { HistoryEntry } from "../../src/control/history.ts";
 import type { RunningRouter } from "../../src/control/router.ts";
+import type { DataplaneEvent } from "../../src/control/supervisor.ts";
 
 class Answer extends EventEmitter {
   text = "";
@@ -32,6 +33,7 @@ class Answer extends EventEmitter {
 class CardboardRouter {
   readonly flowListeners = new Set<FlowListener>();
   readonly portListeners = new Set<(event: LinkEvent) => void>();
+  readonly dataplaneListeners = new Set<(event: DataplaneEvent) => void>();
   readonly changes = { listeners: new Set<(entry: HistoryEntry) => void>() };
   readonly flowEvents = {
     add: async (listener: FlowListener) => void this.flowListeners.add(listener),
@@ -48,7 +50,9 @@ class CardboardRouter {
     for (const listener of this.portListeners) listener({ port: "c1", state: "failed", why: "gone" });
   }
   get listeners(): number {
-    return this.flowListeners.size + this.portListeners.size + this.changes.listeners.size;
+    return (
+      this.flowListeners.size + this.portListeners.size + this.changes.listeners.size + this.dataplaneListeners.size
+    );
   }
 }
 
@@ -72,14 +76,16 @@ describe("the event stream", () => {
   it("tells all topics unless some are asked for, and leaves nothing behind", async () => {
     const { router, answer, end } = await listen();
     expect(answer.headers["content-type"]).toBe("text/event-stream");
-    expect(router.listeners).toBe(3);
+    expect(router.listeners).toBe(4);
     router.fail();
     for (const listener of router.changes.listeners) listener({ number: 2 } as HistoryEntry);
     for (const listener of router.flowListeners) listener.event(FLOW as RecordedEvent);
+    for (const listener of router.dataplaneListeners) listener({ state: "ended", why: "SIGKILL", againInMs: 0 });
     expect(answer.events.map((event) => event.slice(0, 30))).toEqual([
       'link {"port":"c1","state":"fai',
       'change {"number":2}',
       'flow {"event":"NEW","seconds":',
+      'dataplane {"state":"ended","wh',
     ]);
     await end();
     expect(router.listeners).toBe(0);

@@ -136,6 +136,32 @@ export class RouteList {
     return { change, undo };
   }
 
+  /** The routes with several next hops, in no particular order. */
+  *withSeveralHops(): Generator<{ place: RoutePlace; option: RouteOption }> {
+    for (const [table, prefixes] of this.tables) {
+      for (const [key, routes] of prefixes) {
+        for (const { option } of routes) if (option.nextHops.length > 1) yield { place: placeOf(table, key), option };
+      }
+    }
+  }
+
+  /** All routes as changes of at most so many prefixes. */
+  *asChanges(most: number): Generator<RouteChange> {
+    for (const [table, prefixes] of this.tables) {
+      let sets = new Map<readonly HeldRoute[], number>();
+      let change: RouteChange = { table, sets: [], prefixes: [] };
+      for (const [key, routes] of prefixes) {
+        const { address, length } = placeOf(table, key);
+        change.prefixes.push(address, length, numberOf(routes, sets, change.sets));
+        if (change.prefixes.length < most * 3) continue;
+        yield change;
+        sets = new Map();
+        change = { table, sets: [], prefixes: [] };
+      }
+      if (change.prefixes.length > 0) yield change;
+    }
+  }
+
   /** Forgets what the dataplane has not been told: all is as it was. */
   undoChanges(): void {
     for (const [table, prefixes] of this.changed) {

@@ -50,6 +50,22 @@ export class Routing {
     return { policy: [...this.rules], neighbours: [...this.neighbours] };
   }
 
+  /** Tells a dataplane that knows no routes all of them, a piece at a time. */
+  async tellAll(request: RoutingDataplane["request"]): Promise<void> {
+    const told: Promise<unknown>[] = [];
+    for (const change of this.routes.asChanges(PREFIXES_AT_ONCE)) told.push(request({ type: "change-routes", change }));
+    await Promise.all(told);
+  }
+
+  /** Some of the routes with several next hops: which way adopted flows have gone is told by these, before all are told. */
+  sharedRoutes(): RoutePlan[] {
+    const shared: RoutePlan[] = [];
+    for (const { place, option } of this.routes.withSeveralHops()) {
+      if (shared.push({ ...option, table: place.table, to: place }) >= PREFIXES_AT_ONCE) break;
+    }
+    return shared;
+  }
+
   /** Runs one change after the other, and tells the dataplane. When it throws, nothing has changed. */
   change<T>(edit: () => T): Promise<T> {
     const run = this.last.then(async () => {
