@@ -56,7 +56,8 @@ function answerEcho(router: Router, frame: Frame): void {
   rewriteAddresses(memory, ip, destination, source, 0);
   // Type 8 becomes 0, the TTL starts anew.
   memory.setInt8(l4, IcmpType.ECHO_REPLY);
-  memory.setInt16(l4 + 2, updateChecksum(memory.getUint16(l4 + 2), 0xf7ff));
+  // A reply of nothing but zeros has the checksum 0xffff, which equals 0 everywhere else (RFC 1624 4).
+  memory.setInt16(l4 + 2, updateChecksum(memory.getUint16(l4 + 2), 0xf7ff) || 0xffff);
   const before = wordDifference(memory.getInt32(ip + 4), 0);
   const ttlBefore = memory.getUint16(ip + 8);
   memory.setUint8(ip + 8, OWN_TTL);

@@ -59,7 +59,8 @@ export function translate(memory: DataView, table: FlowTable, frame: Frame, flow
       break;
     case ICMP:
       memory.setInt16(l4 + 4, words[other + 2] >>> 16);
-      memory.setInt16(l4 + 2, updateChecksum(memory.getUint16(l4 + 2), difference >>> 16));
+      // A reply of nothing but zeros has the checksum 0xffff, which equals 0 everywhere else (RFC 1624 4).
+      memory.setInt16(l4 + 2, updateChecksum(memory.getUint16(l4 + 2), difference >>> 16) || 0xffff);
       break;
   }
 }
