@@ -12,6 +12,7 @@
         "src/tap.c",
         "src/packet_socket.c",
         "src/channel.c",
+        "src/rendezvous.c",
         "src/watch.c",
         "src/netlink.c",
         "src/engine.c",

@@ -20,6 +20,11 @@ NAPI_MODULE_INIT() {
   export_function(env, exports, "sendMessage", channel_send);
   export_function(env, exports, "receiveMessage", channel_receive);
   export_function(env, exports, "watchReadable", channel_watch);
+  export_function(env, exports, "listenAt", rendezvous_listen);
+  export_function(env, exports, "connectTo", rendezvous_connect);
+  export_function(env, exports, "acceptFrom", rendezvous_accept);
+  export_function(env, exports, "replaceProgram", program_replace);
+  export_function(env, exports, "buryChild", child_bury);
   export_function(env, exports, "openRouteNetlink", netlink_open);
   export_function(env, exports, "createEngine", engine_create);
   export_function(env, exports, "monotonicMilliseconds", clock_monotonic);

@@ -194,6 +194,20 @@ export interface Native {
   /** Calls back from the event loop whenever `fd` is readable, until the returned function is called. */
   watchReadable(fd: number, callback: () => void): () => void;
 
+  /** Listens at a path for sequenced-packet connections (mode 0600, close-on-exec). The caller removes the file. */
+  listenAt(path: string): number;
+  /** Connects to such a place; throws EPERM where another user has made it. For `sendMessage` and `receiveMessage`. */
+  connectTo(path: string): number;
+  /** The next connection of a user (by number) that waits, null when there is none; those of other users are closed. */
+  acceptFrom(fd: number, user: number): number | null;
+  /**
+   * Becomes another program, in the same process (execve(2)): descriptors that are close-on-exec are closed. Returns only by
+   * throwing; then nothing has changed. `environment` is a list of `NAME=value`.
+   */
+  replaceProgram(file: string, args: readonly string[], environment: readonly string[]): never;
+  /** Lets go of a child that an earlier program of this process has started; false while it still runs. */
+  buryChild(pid: number): boolean;
+
   /**
    * A socket on which the kernel tells of changes in a namespace (rtnetlink(7)): `groups` are the bits of `RTMGRP_*`.
    * Messages come by `receiveMessage`, which throws ENOBUFS where some were lost, and go by `sendMessage`.
