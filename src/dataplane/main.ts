@@ -1,7 +1,7 @@
 /**
  * The dataplane process. It gets descriptors and plans from the control process over descriptor 3, and never goes
  * back to the event loop: it blocks in the addon, and takes commands between two bursts. When the control process is
- * gone, it ends, and with it the devices that only it still holds.
+ * gone, it goes on without (`hand_over.ts`); one that has not been told how it would be found then ends.
  */
 
 import { randomFillSync } from "node:crypto";
@@ -9,7 +9,6 @@ import { closeSync, fstatSync } from "node:fs";
 import { getSystemErrorName } from "node:util";
 import type { Adoption } from "../conntrack/adopt.ts";
 import { FlowEventWriter } from "../conntrack/events.ts";
-import { Channel } from "../io/channel.ts";
 import {
   type Engine,
   type EngineMemory,
@@ -26,12 +25,14 @@ import { Alarms } from "./alarms.ts";
 import { BURST_FRAMES } from "./burst.ts";
 import { Captures } from "./capture.ts";
 import { confine } from "./confine.ts";
+import { ControlLink } from "./control_link.ts";
 import { removeMatching } from "./end_flows.ts";
 import { explain } from "./explain/explain.ts";
 import { Tracer } from "./explain/tracer.ts";
+import { HandOver } from "./hand_over.ts";
 import { setLinkState } from "./link_state.ts";
 import { Loop } from "./loop.ts";
-import type { Notice, Reply, Request } from "./messages.ts";
+import type { Reply, Request } from "./messages.ts";
 import type { PortPlan } from "./plan.ts";
 import { restoreFlows } from "./restore.ts";
 import { Router } from "./router.ts";
@@ -39,11 +40,12 @@ import { changeRoutes, removeNeighbour, setNeighbour, setPolicy } from "./routin
 import { RuleLogger } from "./rule_log.ts";
 import { findRoute, show } from "./show.ts";
 
-const CHANNEL_DESCRIPTOR = 3;
 /** The memory of the ports' counters, which go on in the next process. */
 const PORT_COUNTER_DESCRIPTOR = 4;
 const SLOT_COUNT = 4096;
 const TRANSMIT_LIMIT = 4096;
+/** Whose control processes may take this one over. */
+const USER = process.geteuid?.() ?? 0;
 
 /** 32-bit words from the system's generator, fetched a page at a time. */
 function systemRandom(): () => number {
@@ -64,7 +66,7 @@ function wordsOf(text: string): Int32Array {
 }
 
 class Dataplane {
-  private readonly channel = new Channel(native(), CHANNEL_DESCRIPTOR);
+  private readonly control: ControlLink;
   private readonly state = new Int32Array(EngineState.WORDS);
   private readonly transmitOffset = new Int32Array(TRANSMIT_LIMIT);
   private readonly portErrors = new Int32Array(PORT_LIMIT);
@@ -85,8 +87,6 @@ class Dataplane {
   /** The memory of flow events, and which that is. */
   private eventRing: { ring: string; memory: ArrayBuffer } | undefined;
   private running = true;
-  /** What could not be told, because the control process does not read. */
-  private noticesLost = 0;
 
   constructor() {
     const buffer = native().allocateMemory(SLOT_COUNT * SLOT_BYTES);
@@ -108,9 +108,12 @@ class Dataplane {
     };
     const engine = native().createEngine(memory);
     this.engine = engine;
-    this.engine.watchControl(CHANNEL_DESCRIPTOR);
+    this.control = new ControlLink(
+      (fd) => engine.watchControl(fd),
+      (request, descriptors) => this.answer(request, descriptors),
+    );
     if (process.env.TAPIR_IO_URING !== "0" && !this.engine.useRing(true)) {
-      this.send({
+      this.control.send({
         notice: "log",
         level: "warn",
         message: "no io_uring (kernel.io_uring_disabled?): each frame of a TAP costs a system call of its own",
@@ -137,23 +140,18 @@ class Dataplane {
       this.tracer?.endUnread();
       if (this.state[EngineState.PORT_ERRORS] !== 0) this.reportPortErrors();
       if (this.state[EngineState.CONTROL_READY] !== 0) this.serve();
-      if (this.channel.isWaiting) this.flush();
+      this.control.flush();
     }
     this.engine.close();
   }
 
   private serve(): void {
-    for (;;) {
-      const received = this.channel.receive();
-      if (received === null) return;
-      if (received === "closed") {
-        this.running = false;
-        return;
-      }
-      const request = received.message as Request;
-      if (received.lost === undefined) this.send(this.answer(request, received.descriptors));
-      else this.send({ id: request.id, ok: false, error: `the dataplane: ${received.lost}` });
-    }
+    const isWanted = this.control.serve();
+    if (!isWanted) this.running = false;
+    if (!this.control.isAlone || this.router === undefined) return;
+    // Nobody reads them any more.
+    this.router.flows.events = undefined;
+    this.router.captures = undefined;
   }
 
   private answer(request: Request, descriptors: number[]): Reply {
@@ -228,6 +226,9 @@ class Dataplane {
         this.captures.stop(request.capture);
         if (this.captures.isEmpty) router.captures = undefined;
         return undefined;
+      case "keep-estate":
+        if (this.control.handOver === undefined) throw new Error("nobody could find it");
+        return this.control.handOver.keepEstate(descriptors[0]);
       case "unwatch-flows":
         router.flows.events = undefined;
         return undefined;
@@ -236,7 +237,7 @@ class Dataplane {
 
   private start(request: Extract<Request, { type: "start" }>, descriptors: number[]): Adoption | undefined {
     if (this.router !== undefined) throw new Error("started already");
-    const [flowMemory, counterMemory] = descriptors.map((descriptor) => native().mapMemory(descriptor));
+    const [flowMemory, counterMemory] = descriptors.slice(0, 2).map((fd) => native().mapMemory(fd));
     const clock = () => this.state[EngineState.NOW_MS];
     this.engine.setSpin(request.spinMicroseconds);
     const router = new Router({
@@ -252,8 +253,13 @@ class Dataplane {
       adopts: request.adopt,
     });
     this.router = router;
-    for (const descriptor of descriptors) closeSync(descriptor);
-    const ruleLog = new RuleLogger(router, (entry) => this.send({ notice: "rule-log", entry }));
+    const [flows, counters, listener] = descriptors;
+    if (listener === undefined) for (const descriptor of descriptors) closeSync(descriptor);
+    else {
+      const memory = [flows, counters, PORT_COUNTER_DESCRIPTOR];
+      this.control.handOver = new HandOver({ listener, memory, devices: this.portDescriptors, user: USER });
+    }
+    const ruleLog = new RuleLogger(router, (entry) => this.control.send({ notice: "rule-log", entry }));
     router.rules.onLog = (rule, key) => ruleLog.note(rule, key);
     const { NOW_MICROSECONDS, BUSY_NS } = EngineState;
     this.loop = new Loop(
@@ -262,7 +268,7 @@ class Dataplane {
       () => this.state[NOW_MICROSECONDS],
       () => this.state[BUSY_NS],
     );
-    this.alarms = new Alarms(router, (message) => this.send({ notice: "log", level: "warn", message }));
+    this.alarms = new Alarms(router, (message) => this.control.send({ notice: "log", level: "warn", message }));
     return request.adopt ? adoptFlows(router) : undefined;
   }
 
@@ -293,12 +299,16 @@ class Dataplane {
 
   private removePort(router: Router, port: number): void {
     router.removePort(port);
+    this.forgetDevice(port);
+    this.portErrors[port] = 0;
+    this.portCounters.fill(0, port * PortCounter.COUNT, (port + 1) * PortCounter.COUNT);
+  }
+
+  private forgetDevice(port: number): void {
     this.engine.removePort(port);
     const descriptor = this.portDescriptors.get(port);
     if (descriptor !== undefined) closeSync(descriptor);
     this.portDescriptors.delete(port);
-    this.portErrors[port] = 0;
-    this.portCounters.fill(0, port * PortCounter.COUNT, (port + 1) * PortCounter.COUNT);
   }
 
   /** A device that has failed for good leaves the router; the control process decides what becomes of it. */
@@ -309,7 +319,8 @@ class Dataplane {
       if (errno === 0) continue;
       this.portErrors[port] = 0;
       this.router?.removePort(port);
-      this.send({ notice: "port-error", port, errno });
+      if (this.control.isAlone) this.forgetDevice(port);
+      else this.control.send({ notice: "port-error", port, errno });
     }
   }
 
@@ -318,29 +329,7 @@ class Dataplane {
     if (errno === 0) return;
     this.state[EngineState.RING_ERROR] = 0;
     const message = `io_uring is given up (${getSystemErrorName(-errno)}): each frame of a TAP costs a system call of its own`;
-    this.send({ notice: "log", level: "warn", message });
-  }
-
-  /** What the control process cannot be told costs no packet: that it is gone, `serve` hears. */
-  private send(message: Reply | Notice): void {
-    try {
-      this.channel.send(message);
-    } catch (error) {
-      if ("notice" in message) this.noticesLost++;
-      // An answer that is too long for the memory or the descriptors that are left.
-      else if (message.ok) this.send({ id: message.id, ok: false, error: (error as Error).message });
-    }
-  }
-
-  private flush(): void {
-    try {
-      if (!this.channel.flush() || this.noticesLost === 0) return;
-    } catch {
-      return;
-    }
-    const message = `${this.noticesLost} messages of the dataplane are lost: the control process did not read for long`;
-    this.noticesLost = 0;
-    this.send({ notice: "log", level: "warn", message });
+    this.control.send({ notice: "log", level: "warn", message });
   }
 }
 

@@ -14,8 +14,9 @@ import type { ImpairmentPlan, LimitsPlan, NeighbourPlan, PortPlan, RouteChange, 
 
 export type Request =
   /**
-   * First message. Descriptors: the flow table's memfd, then the statistics' memfd. `adopt`: a dataplane that has ended
-   * has filled them, and what it left goes on; the result is an `Adoption`.
+   * First message. Descriptors: the flow table's memfd, the statistics' memfd, and, for a dataplane that is to outlive its
+   * control process, the socket at which the next one finds it (`hand_over.ts`). `adopt`: a dataplane that has ended
+   * has filled the memory, and what it left goes on; the result is an `Adoption`.
    */
   | { id: number; type: "start"; plan: RouterPlan; limits: LimitsPlan; spinMicroseconds: number; adopt: boolean }
   /**
@@ -57,6 +58,8 @@ export type Request =
   /** What a trace has recorded; the result is a `TracePiece`. One that is not read for ten seconds ends. */
   | { id: number; type: "trace-read"; trace: number }
   | { id: number; type: "trace-stop"; trace: number }
+  /** Descriptor: memory that holds what the next control process is to know, should this one end before it says "stop". */
+  | { id: number; type: "keep-estate" }
   /** Ends the loop; the process exits with 0 after its reply. */
   | { id: number; type: "stop" };
 
