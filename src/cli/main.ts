@@ -28,12 +28,14 @@ import { addSnapshot } from "./snapshot.ts";
 import { type CommonOptions, talking } from "./talking.ts";
 import { addTop } from "./top/top_command.ts";
 import { addTrace } from "./trace.ts";
+import { addUpgrade } from "./upgrade.ts";
 
 interface RunOptions {
   file: string;
   socket?: string;
   logLevel?: LogLevel;
   logFormat?: LogFormat;
+  outlive: boolean;
 }
 
 interface AttachOptions extends CommonOptions {
@@ -68,11 +70,13 @@ function addRun(program: Command): void {
         LOG_FORMATS,
       ),
     )
-    .action(async ({ file, socket, logLevel, logFormat }: RunOptions) => {
+    .option("--no-outlive", "should this process crash, forwarding ends with it (also: TAPIR_OUTLIVE=0)")
+    .action(async ({ file, socket, logLevel, logFormat, outlive }: RunOptions) => {
       const { run } = await import("../control/run.ts");
       await run(file, socket ?? process.env.TAPIR_SOCKET, {
         ...(logLevel === undefined ? {} : { level: logLevel }),
         ...(logFormat === undefined ? {} : { format: logFormat }),
+        outlive: outlive && process.env.TAPIR_OUTLIVE !== "0",
       });
     });
   addHelp(
@@ -236,6 +240,7 @@ Exit codes: 0 done, 1 failed, 2 wrong usage, 3 invalid configuration, 4 no route
   addTop(program);
   addTrace(program);
   addSnapshot(program);
+  addUpgrade(program);
   addCompletion(program);
   program.hook("preAction", (_, command) => takeSocket(program, command));
   for (const command of program.commands) command.exitOverride().configureOutput(program.configureOutput());

@@ -17,6 +17,7 @@ import { SNAPSHOT_ROUTES } from "./snapshot/snapshot_api.ts";
 import { TABLE_ROUTES } from "./table_api.ts";
 import { TOP_ROUTES } from "./top/top_api.ts";
 import { TRACE_ROUTES } from "./trace_api.ts";
+import { UPGRADE_ROUTES } from "./upgrade_api.ts";
 
 export const ROUTES: readonly ApiRoute[] = [
   ...TABLE_ROUTES,
@@ -34,6 +35,7 @@ export const ROUTES: readonly ApiRoute[] = [
   ...TOP_ROUTES,
   ...TRACE_ROUTES,
   ...SNAPSHOT_ROUTES,
+  ...UPGRADE_ROUTES,
   {
     method: "GET",
     path: "/v1/openapi.json",

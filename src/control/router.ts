@@ -45,8 +45,15 @@ import { Routing } from "./routing/routing.ts";
 import { Services } from "./services.ts";
 import { Snapshots } from "./snapshot/snapshots.ts";
 import { type Dataplane, type DataplaneEvent, Supervisor } from "./supervisor.ts";
+import { DataplanePlace } from "./takeover/dataplane_place.ts";
+import type { Estate } from "./takeover/estate.ts";
+import { EstateKeeper } from "./takeover/estate_keeper.ts";
+import type { Upgrade } from "./takeover/upgrade.ts";
 import type { RawCounters } from "./uplinks/raw/raw_uplink.ts";
 import { type UplinkDevice, UplinkLinks } from "./uplinks/uplink_links.ts";
+
+/** After a takeover, so long may the routes take that are followed; packets wait meanwhile, as far as devices have room. */
+const FOLLOWED_MS = 1_000;
 
 /** How long the dataplane polls before it sleeps. */
 const SPIN_MICROSECONDS = Number(process.env.TAPIR_SPIN_MICROSECONDS ?? 50);
@@ -83,6 +90,11 @@ export class RunningRouter extends DataplaneQuestions {
   private readonly memoryFds: number[];
   /** Interfaces whose link is down, as the dataplane was told. */
   private readonly linksDown = new Set<number>();
+  /** Where the dataplane is found should this process end; and the one that another process has left there. */
+  private readonly place: DataplanePlace;
+  private readonly estate: EstateKeeper;
+  /** How this program becomes another one; undefined where it is not for a router to do that. */
+  upgrade: Upgrade | undefined;
   private readonly events: RouterEvents;
   private lastChange: Promise<void> = Promise.resolve();
   /** While rules are changed: which counters the new ones begin with. */
@@ -91,14 +103,21 @@ export class RunningRouter extends DataplaneQuestions {
   private rulesInForce: string | undefined;
   private isStopping = false;
 
-  /** Opens all devices and starts the dataplane; whatever was made is removed again when it fails. */
-  static async start(configuration: Configuration, events: RouterEvents): Promise<RunningRouter> {
-    const resolved = resolvePlan(configuration);
+  /**
+   * Opens all devices and starts the dataplane; whatever was made is removed again when it fails. A dataplane that was
+   * found at `place` is taken over with what it holds: then `configuration` has to be that of its estate.
+   */
+  static async start(
+    configuration: Configuration,
+    events: RouterEvents,
+    place = new DataplanePlace(),
+  ): Promise<RunningRouter> {
+    const resolved = place.orphan?.resolve() ?? resolvePlan(configuration);
     checkSystem(resolved.devices);
-    const devices = openAll(resolved.devices);
+    const devices = place.orphan?.claim(resolved.devices) ?? openAll(resolved.devices);
     let router: RunningRouter | undefined;
     try {
-      router = new RunningRouter(configuration, resolved, devices, events);
+      router = new RunningRouter(configuration, resolved, devices, events, place);
       await router.begin();
       return router;
     } catch (error) {
@@ -113,16 +132,20 @@ export class RunningRouter extends DataplaneQuestions {
     resolved: ResolvedPlan,
     devices: OpenDevice[],
     events: RouterEvents,
+    place: DataplanePlace,
   ) {
     super();
+    this.place = place;
     this.configuration = configuration;
     this.resolved = resolved;
     this.events = events;
     for (const device of devices) this.devices.set(device.plan.port, device);
     const capacity = resolved.limits.flows;
-    const flows = native().createMemory("tapir-flows", FlowTable.bytesFor(capacity));
-    const counters = native().createMemory("tapir-counters", Counters.BYTES);
-    const ports = native().createMemory("tapir-ports", PORT_COUNTER_BYTES);
+    const [flows, counters, ports] = place.orphan?.memory() ?? [
+      native().createMemory("tapir-flows", FlowTable.bytesFor(capacity)),
+      native().createMemory("tapir-counters", Counters.BYTES),
+      native().createMemory("tapir-ports", PORT_COUNTER_BYTES),
+    ];
     this.memoryFds = [flows.fd, counters.fd, ports.fd];
     this.flows = new FlowReader(flows.memory, capacity);
     this.counters = new Counters(counters.memory);
@@ -151,9 +174,17 @@ export class RunningRouter extends DataplaneQuestions {
       log: (level, message) => events.log(level, message),
     });
     this.routing = new Routing(resolved, {
-      request: (request) => this.dataplane.request(request),
+      request: async (request) => {
+        const result = await this.dataplane.request(request);
+        this.estate.note();
+        return result;
+      },
       log: (level, message) => events.log(level, message),
       interfaces: () => this.resolved.plan.interfaces,
+    });
+    this.estate = new EstateKeeper({
+      estate: () => this.describe(),
+      request: (request, descriptors) => this.dataplane.request(request, descriptors),
     });
     this.flowEvents = new FlowEventHub((request, descriptors) => this.dataplane.request(request, descriptors));
     this.changes = new Changes(this);
@@ -170,17 +201,36 @@ export class RunningRouter extends DataplaneQuestions {
   }
 
   private async begin(): Promise<void> {
-    const plan = { ...this.completePlan(this.resolved), routes: [] };
-    await this.dataplane.request(this.startWith(plan, false), this.memoryFds.slice(0, 2));
+    const { orphan } = this.place;
+    if (orphan !== undefined) this.routing.resume(orphan.estate.routing, this.resolved);
+    const plan = { ...this.completePlan(this.resolved), routes: this.routing.sharedRoutes() };
+    if (orphan !== undefined) {
+      await this.dataplane.request({ type: "hello" });
+      // From here on nobody forwards, until the ports are added.
+      await orphan.stop();
+      this.leases.resume(orphan.estate.leases);
+    }
+    const start = this.startWith(plan, orphan !== undefined);
+    const adoption = (await this.dataplane.request(start, this.startDescriptors())) as Adoption | undefined;
     this.rulesInForce = JSON.stringify(plan.rules);
     await this.routing.configure(this.resolved);
-    await Snapshots.restore(this, (flows) => this.restoreFlows(flows));
-    for (const device of this.devices.values()) await this.addPort(device, this.resolved);
+    if (orphan === undefined) await Snapshots.restore(this, (flows) => this.restoreFlows(flows));
+    else await this.routing.untilFollowed(FOLLOWED_MS);
+    await Promise.all([...this.devices.values()].map((device) => this.addPort(device, this.resolved)));
+    if (orphan !== undefined) await this.completeTakeover(orphan.pid, adoption);
     this.leases.sync(this.resolved.devices);
     this.links.sync();
     await this.services.follow(this.resolved);
     this.snapshots.follow(this.resolved);
     this.dataplane.supervise();
+    await this.estate.write();
+  }
+
+  /** What a dataplane gets with `start`. */
+  private startDescriptors(): number[] {
+    const [flows, counters] = this.memoryFds;
+    const { listener } = this.place;
+    return listener === undefined ? [flows, counters] : [flows, counters, listener];
   }
 
   private startWith(plan: RouterPlan, adopt: boolean) {
@@ -194,7 +244,7 @@ export class RunningRouter extends DataplaneQuestions {
     this.predecessors++;
     const plan = { ...this.completePlan(resolved), routes: this.routing.sharedRoutes() };
     const ask: Dataplane["request"] = (request, descriptors) => dataplane.request(request, descriptors);
-    const adoption = ask(this.startWith(plan, true), this.memoryFds.slice(0, 2)) as Promise<Adoption>;
+    const adoption = ask(this.startWith(plan, true), this.startDescriptors()) as Promise<Adoption>;
     this.rulesInForce = JSON.stringify(plan.rules);
     const told: Promise<unknown>[] = [
       this.routing.tellAll(ask),
@@ -205,6 +255,7 @@ export class RunningRouter extends DataplaneQuestions {
     // Last, in the order of the channel: nothing is forwarded before all else is as it was.
     await Promise.all([adoption, ...told]);
     await Promise.all([...this.devices.values()].map((device) => this.returnPort(ask, device, resolved)));
+    this.estate.note();
     const { kept, torn, refused } = await adoption;
     if (refused !== undefined) return `the flows are lost (${refused})`;
     return torn === 0 ? `${kept} flows go on` : `${kept} flows go on, ${torn} were not whole`;
@@ -232,6 +283,37 @@ export class RunningRouter extends DataplaneQuestions {
     if (isUp) this.linksDown.delete(index);
     else this.linksDown.add(index);
     this.tell({ type: "set-link", interface: index, isUp });
+  }
+
+  /** Says what has been taken over, and opens what could not be. */
+  private async completeTakeover(pid: number, adoption: Adoption | undefined): Promise<void> {
+    const { kept = 0, torn = 0, refused } = adoption ?? {};
+    const flows = refused === undefined ? `${kept} flows${torn === 0 ? "" : `, ${torn} torn`}` : `no flows: ${refused}`;
+    this.log("info", `took over the dataplane of process ${pid}: ${this.devices.size} devices, ${flows}`);
+    for (const plan of this.resolved.devices) {
+      if (!this.devices.has(plan.port)) await this.tryToOpen(plan, this.resolved);
+    }
+  }
+
+  /** What the next control process needs; undefined before there is anything, and where none can come. */
+  private describe(): Estate | undefined {
+    if (this.place.listener === undefined || this.rulesInForce === undefined) return undefined;
+    const devices = [...this.devices.values()].map(({ fd: _, raw: __, ...saved }) => saved);
+    const { configuration, leases, resolved, routing } = this;
+    const { interfaces, ports } = resolved.plan;
+    const former = { plan: { interfaces, ports }, devices: resolved.devices };
+    return { configuration, former, devices, leases: leases.saved, routing: routing.saved };
+  }
+
+  /** Runs `work` with the dataplane left to itself, as the next control process is to find it. When it returns, all goes on. */
+  leave(work: () => void): Promise<void> {
+    return this.inTurn(async () => {
+      if (this.isStopping) throw new TapirError("the router is ending");
+      if (this.place.listener === undefined) throw new TapirError("nobody could take the dataplane over");
+      await this.estate.write();
+      await this.dataplane.dismissStandby();
+      work();
+    });
   }
 
   /**
@@ -308,6 +390,7 @@ export class RunningRouter extends DataplaneQuestions {
     this.leases.sync(next.devices);
     this.links.sync();
     await this.endFlowsOfGone(former.resolved);
+    await this.estate.write();
     this.changes.record(cause, compareConfigurations(former.configuration, configuration));
   }
 
@@ -336,6 +419,7 @@ export class RunningRouter extends DataplaneQuestions {
       const next = this.resolve(this.configuration);
       await this.switchTo(next, this.compare(next));
       this.resolved = next;
+      this.estate.note();
       this.links.sync();
     }).catch((error: Error) => this.log("error", `the DHCP lease cannot be used: ${error.message}`));
   }
@@ -372,6 +456,7 @@ export class RunningRouter extends DataplaneQuestions {
       if (plan === undefined || this.isStopping || !this.failed.has(port)) return;
       await this.tryToOpen(plan, this.resolved);
       if (this.failed.has(port)) return;
+      this.estate.note();
       this.events.log("info", `port ${plan.name} works again`);
       await this.applyPlan(this.resolved).catch((error: Error) => this.log("error", `the dataplane: ${error.message}`));
       this.links.sync();
@@ -512,6 +597,7 @@ export class RunningRouter extends DataplaneQuestions {
     this.dataplane.retire();
     this.changes.close();
     await this.lastChange;
+    this.estate.close();
     this.links.close();
     this.leases.close();
     // A dataplane that has died has nothing more to tell.
@@ -577,6 +663,7 @@ export class RunningRouter extends DataplaneQuestions {
     const why = failureOf(device.plan, errno);
     this.devices.delete(port);
     this.failed.set(port, why);
+    this.estate.note();
     this.tellPort({ port: device.plan.name, state: "failed", why });
     this.events.log("error", `port ${device.plan.name} has failed (${why}); the others go on`);
     this.dataplane

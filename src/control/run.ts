@@ -1,4 +1,5 @@
 /** `tapir run`: a router from its configuration file until a signal ends it. */
+import type { RuleLog } from "../dataplane/messages.ts";
 import { createApi } from "./api.ts";
 import { resolvePlan } from "./configuration/configuration.ts";
 import { createLog, type Log, type LogOptions } from "./log.ts";
@@ -7,11 +8,23 @@ import { readConfiguration } from "./read_configuration.ts";
 import { RunningRouter } from "./router.ts";
 import { ServiceManager } from "./service_manager.ts";
 import { SocketPlace } from "./socket.ts";
+import { DataplanePlace } from "./takeover/dataplane_place.ts";
+import { refuseOtherLimits, takeFile } from "./takeover/take_file.ts";
+import { isUpgraded, Upgrade } from "./takeover/upgrade.ts";
 
-/** Runs until SIGTERM or SIGINT. Removes all that it has made. */
-export async function run(file: string, socket: string | undefined, logging: LogOptions = {}): Promise<void> {
+export interface RunOptions extends LogOptions {
+  /** Whether the dataplane goes on should this process end by a crash. Default: true. */
+  outlive?: boolean;
+}
+
+/**
+ * Runs until SIGTERM or SIGINT. Removes all that it has made. A dataplane that
+ * has been left on the socket is taken over: it goes on as it was, and is then changed to what the file says, unless the
+ * program has been replaced while it ran.
+ */
+export async function run(file: string, socket: string | undefined, options: RunOptions = {}): Promise<void> {
   const configuration = readConfiguration(file);
-  const log = createLog(logging);
+  const log = createLog(options);
   const service = new ServiceManager(process.env);
   const place = new SocketPlace(socket ?? resolvePlan(configuration).socket);
   let finish = (): void => {};
@@ -20,7 +33,9 @@ export async function run(file: string, socket: string | undefined, logging: Log
   });
   for (const signal of ["SIGTERM", "SIGINT"] as const) process.on(signal, finish);
   keepWhatControlNeeds();
+  const goesOn = isUpgraded();
   await place.take();
+  const dataplane = new DataplanePlace();
   let router: RunningRouter | undefined;
   // Before the start: a SIGHUP that comes while the devices are made must not end the process.
   const reload = (): void => {
@@ -31,10 +46,16 @@ export async function run(file: string, socket: string | undefined, logging: Log
   };
   try {
     process.on("SIGHUP", reload);
-    router = await RunningRouter.start(configuration, {
-      log: (level, message) => log[level](message),
-      ruleLog: (entry) => log.rule(entry),
-    });
+    if (options.outlive !== false) await dataplane.take(place.path, (message) => log.warn(message));
+    const { orphan } = dataplane;
+    if (orphan !== undefined) refuseOtherLimits(orphan, configuration);
+    const events = {
+      log: (level: "info" | "warn" | "error", message: string) => log[level](message),
+      ruleLog: (entry: RuleLog) => log.rule(entry),
+    };
+    router = await RunningRouter.start(orphan?.estate.configuration ?? configuration, events, dataplane);
+    if (orphan !== undefined && !goesOn) await takeFile(router, configuration, file);
+    router.upgrade = new Upgrade(router);
     const server = createApi(router);
     await place.listen(server);
     tellConfinement(router, log);
@@ -51,6 +72,7 @@ export async function run(file: string, socket: string | undefined, logging: Log
     service.stopping();
     process.off("SIGHUP", reload);
     await router?.stop();
+    dataplane.release();
     place.release();
   }
 }

@@ -99,6 +99,13 @@ export class Supervisor {
     for (const wake of [...this.waiting]) wake();
   }
 
+  /** Ends the process that stands by; another one will, unless this program is replaced before. */
+  async dismissStandby(): Promise<void> {
+    const { standby } = this;
+    this.standby = undefined;
+    await standby?.stop();
+  }
+
   /** Ends all processes, by force if it must be. */
   async stop(): Promise<void> {
     this.retire();

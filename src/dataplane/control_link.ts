@@ -81,20 +81,20 @@ export class ControlLink {
 
 /** A line on standard error, whoever still reads that: nobody may, and a full pipe must not hold the dataplane up. */
 function say(line: string): void {
+  const own = openStandardError();
   try {
-    const fd = openSync("/proc/self/fd/2", constants.O_WRONLY | constants.O_APPEND | constants.O_NONBLOCK);
-    writeSync(fd, line);
-    closeSync(fd);
-  } catch {
-    sayPlainly(line);
-  }
-}
-
-/** Sockets cannot be opened anew. */
-function sayPlainly(line: string): void {
-  try {
-    writeSync(2, line);
+    writeSync(own ?? 2, line);
   } catch {
     // Nobody listens any more.
+  }
+  if (own !== undefined) closeSync(own);
+}
+
+/** Standard error as a description of its own, which does not wait; undefined for sockets, which cannot be opened anew. */
+function openStandardError(): number | undefined {
+  try {
+    return openSync("/proc/self/fd/2", constants.O_WRONLY | constants.O_APPEND | constants.O_NONBLOCK);
+  } catch {
+    return undefined;
   }
 }

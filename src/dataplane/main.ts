@@ -165,6 +165,7 @@ class Dataplane {
   }
 
   private execute(request: Request, descriptors: number[]): unknown {
+    if (request.type === "hello") return undefined;
     if (request.type === "start") return this.start(request, descriptors);
     if (request.type === "stop") {
       this.running = false;

@@ -60,6 +60,8 @@ export type Request =
   | { id: number; type: "trace-stop"; trace: number }
   /** Descriptor: memory that holds what the next control process is to know, should this one end before it says "stop". */
   | { id: number; type: "keep-estate" }
+  /** Is answered, and nothing else: before the first message, to wait until the process is there to get it. */
+  | { id: number; type: "hello" }
   /** Ends the loop; the process exits with 0 after its reply. */
   | { id: number; type: "stop" };
 

@@ -14,6 +14,9 @@ import { packageRoot } from "../../src/io/package_root.ts";
 /** The built command line: `npm test` builds before it runs. */
 export const TAPIR = join(packageRoot(), "dist/src/cli/main.js");
 
+// A router that is killed with the tests takes its dataplane along; tests of what outlives it say so.
+process.env.TAPIR_OUTLIVE ??= "0";
+
 // Cleaning up
 
 interface Cleanup {

@@ -74,7 +74,7 @@ export class RouterProcess {
   }
 
   private start(): ChildProcess {
-    const words = [...process.execArgv, TAPIR, "run", "-f", this.configFile, "--socket", this.socket];
+    const words = [...process.execArgv, TAPIR, "run", "-f", this.configFile, "--socket", this.socket, "--no-outlive"];
     const child = this.processes.start(Netns.ROUTER, process.execPath, words);
     const listen = (text: string) => {
       this.said = (this.said + text).slice(-16_384);

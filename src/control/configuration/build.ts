@@ -37,10 +37,19 @@ export interface ResolvedPlan {
   services: ServicesPlan;
 }
 
+/** What of a plan the next one needs to know: which index stands for what. */
+export interface FormerPlan {
+  plan: {
+    interfaces: Pick<RouterPlan["interfaces"][number], "index" | "kind" | "name">[];
+    ports: Pick<RouterPlan["ports"][number], "index" | "interface">[];
+  };
+  devices: Pick<DevicePlan, "port" | "name" | "kind" | "netns" | "ifname">[];
+}
+
 /** The plan for `configuration`; what `previous` has too keeps its index. `leases`: by uplink. */
 export function buildPlan(
   configuration: Configuration,
-  previous: ResolvedPlan | undefined,
+  previous: FormerPlan | undefined,
   leases: ReadonlyMap<string, LeasedAddress>,
   report: Report,
 ): ResolvedPlan {
@@ -123,11 +132,11 @@ function checkSizes(builder: InterfaceBuilder, configuration: Configuration, rep
   }
 }
 
-function interfaceIndexes(previous: ResolvedPlan | undefined): Map<string, number> {
+function interfaceIndexes(previous: FormerPlan | undefined): Map<string, number> {
   return new Map(previous?.plan.interfaces.map(({ kind, name, index }) => [interfaceKey(kind, name), index]));
 }
 
-function portIndexes(previous: ResolvedPlan | undefined): Map<string, number> {
+function portIndexes(previous: FormerPlan | undefined): Map<string, number> {
   if (previous === undefined) return new Map();
   const { plan, devices } = previous;
   const interfaces = new Map(plan.interfaces.map(({ kind, name, index }) => [index, interfaceKey(kind, name)]));

@@ -4,13 +4,13 @@
  */
 
 import type { LeasedAddress } from "../dhcp/lease.ts";
-import { buildPlan, type ResolvedPlan } from "./build.ts";
+import { buildPlan, type FormerPlan, type ResolvedPlan } from "./build.ts";
 import { type Checked, type Finding, loadChecked, parseChecked } from "./checked_file.ts";
 import { type ConfigurationError, formatError, formatPath, type Report } from "./errors.ts";
 import type { Configuration } from "./schema.ts";
 import { hasShape } from "./validate.ts";
 
-export type { ResolvedPlan } from "./build.ts";
+export type { FormerPlan, ResolvedPlan } from "./build.ts";
 export type { Endpoint, IpfixPlan, ServicesPlan } from "./build_services.ts";
 export type { DevicePlan } from "./devices.ts";
 export { type ConfigurationError, formatError } from "./errors.ts";
@@ -51,7 +51,7 @@ export function checkConfiguration(value: unknown, file = "configuration"): Conf
  */
 export function resolvePlan(
   configuration: Configuration,
-  previous?: ResolvedPlan,
+  previous?: FormerPlan,
   leases: ReadonlyMap<string, LeasedAddress> = NO_LEASES,
 ): ResolvedPlan {
   return buildPlan(configuration, previous, leases, (path, message) => {

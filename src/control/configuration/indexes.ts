@@ -37,6 +37,6 @@ export function interfaceKey(kind: InterfacePlan["kind"], name: string): string 
 }
 
 /** Key under which a port keeps its index: with its device, so that the same index means the same device. */
-export function portKey(interfaceKey: string, device: Omit<DevicePlan, "port" | "mtu" | "mac">): string {
+export function portKey(interfaceKey: string, device: Pick<DevicePlan, "name" | "kind" | "netns" | "ifname">): string {
   return JSON.stringify([interfaceKey, device.name, device.kind, device.netns ?? "", device.ifname]);
 }

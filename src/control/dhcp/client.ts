@@ -10,7 +10,7 @@
  * another hardware address, or of a type that the state does not wait for change nothing. Times are milliseconds of one
  * monotonic clock.
  *
- * Left out: leases are not remembered over a restart (INIT-REBOOT), and the address is not probed by ARP before it is
+ * Left out: leases are not remembered over a reboot (INIT-REBOOT), and the address is not probed by ARP before it is
  * used (DECLINE).
  */
 import * as dhcp from "../../packet/dhcp.ts";
@@ -26,6 +26,13 @@ export interface Sending {
   message: Uint8Array;
   source: number;
   destination: number;
+}
+
+export interface SavedBinding {
+  lease: Lease;
+  expiresAt: number;
+  /** When it was asked for. */
+  sentAt: number;
 }
 
 /** Doubled each time up to the largest, and varied by a second (RFC 2131 4.1). */
@@ -70,6 +77,21 @@ export class DhcpClient {
   constructor(mac: MacAddress, random: () => number) {
     this.mac = mac;
     this.random = random;
+  }
+
+  /** What a process that goes on with the lease has to know; undefined without one. */
+  get saved(): SavedBinding | undefined {
+    const { lease, expiresAt, sentAt } = this;
+    return lease === undefined ? undefined : { lease, expiresAt, sentAt };
+  }
+
+  /** Goes on with a lease that an earlier process on this machine, with the same clock, was given. */
+  resume({ lease, expiresAt, sentAt }: SavedBinding): void {
+    this.state = "bound";
+    this.lease = lease;
+    this.expiresAt = expiresAt;
+    this.sentAt = sentAt;
+    this.wakeAt = sentAt + lease.t1Seconds * 1000;
   }
 
   /** Whether an answer may come. */

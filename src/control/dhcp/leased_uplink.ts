@@ -8,7 +8,7 @@ import { LIMITED_BROADCAST } from "../../packet/ipv4.ts";
 import { formatAddress } from "../../packet/ipv4_address.ts";
 import { type MacAddress, parseMac } from "../../packet/mac_address.ts";
 import type { DevicePlan } from "../configuration/devices.ts";
-import { DhcpClient, type Sending } from "./client.ts";
+import { DhcpClient, type SavedBinding, type Sending } from "./client.ts";
 import { composeDatagram, findMessage } from "./datagram.ts";
 import type { Lease } from "./lease.ts";
 
@@ -34,6 +34,24 @@ export interface LeaseView {
   expiresSeconds: number | null;
 }
 
+export interface SavedLease {
+  plan: DevicePlan;
+  /** A `SavedBinding` as JSON; JSON has no Infinity. */
+  binding: string;
+}
+
+const foreverAsText = (_: string, value: unknown): unknown => (value === Infinity ? "forever" : value);
+const foreverAsNumber = (_: string, value: unknown): unknown => (value === "forever" ? Infinity : value);
+
+function bindingOf({ binding }: SavedLease): SavedBinding {
+  return JSON.parse(binding, foreverAsNumber) as SavedBinding;
+}
+
+/** The lease that has been saved. */
+export function leaseOf(saved: SavedLease): Lease {
+  return bindingOf(saved).lease;
+}
+
 export class LeasedUplink {
   readonly plan: DevicePlan;
   private readonly host: LeaseHost;
@@ -56,6 +74,17 @@ export class LeasedUplink {
 
   get lease(): Lease | undefined {
     return this.client.lease;
+  }
+
+  /** What the next process needs to go on with the lease. */
+  get saved(): SavedLease | undefined {
+    const { saved } = this.client;
+    return saved === undefined ? undefined : { plan: this.plan, binding: JSON.stringify(saved, foreverAsText) };
+  }
+
+  /** Goes on with a lease of an earlier process. */
+  resume(saved: SavedLease): void {
+    this.client.resume(bindingOf(saved));
   }
 
   start(): void {

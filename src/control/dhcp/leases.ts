@@ -4,7 +4,7 @@
  */
 import type { DevicePlan } from "../configuration/devices.ts";
 import type { Lease, LeasedAddress } from "./lease.ts";
-import { describeLease, LeasedUplink, type LeaseHost, type LeaseView } from "./leased_uplink.ts";
+import { describeLease, LeasedUplink, type LeaseHost, type LeaseView, type SavedLease } from "./leased_uplink.ts";
 
 export interface LeasesHost {
   /** Addresses or routes have changed. */
@@ -25,6 +25,21 @@ export class Leases {
     const leased = new Map<string, LeasedAddress>();
     for (const { plan, lease } of this.uplinks.values()) if (lease !== undefined) leased.set(plan.name, lease);
     return leased;
+  }
+
+  /** What the next process needs to go on with them. */
+  get saved(): SavedLease[] {
+    return [...this.uplinks.values()].flatMap(({ saved }) => saved ?? []);
+  }
+
+  /** Goes on with leases of an earlier process. They count from now on; `sync` lets go of those that nobody wants. */
+  resume(saved: readonly SavedLease[]): void {
+    for (const each of saved) {
+      const uplink = new LeasedUplink(each.plan, this.uplinkHost());
+      uplink.resume(each);
+      this.uplinks.set(keyOf(each.plan), uplink);
+    }
+    for (const uplink of this.uplinks.values()) uplink.start();
   }
 
   /** Follows the devices of the configuration in force. */

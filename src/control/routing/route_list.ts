@@ -73,6 +73,15 @@ export class RouteList {
     }
   }
 
+  /** All routes of some owners, with their places. */
+  ownedBy(owners: readonly string[]): [RoutePlace, HeldRoute][] {
+    return this.tableNumbers.flatMap((table) =>
+      [...this.entries(table)].flatMap(({ place, routes }) =>
+        routes.filter(({ owner }) => owners.includes(owner)).map((route): [RoutePlace, HeldRoute] => [place, route]),
+      ),
+    );
+  }
+
   /** Puts a route where Linux would. @throws TapirError in iproute2's words. */
   put(verb: RouteVerb, place: RoutePlace, route: HeldRoute): void {
     const before = this.routesAt(place);

@@ -4,6 +4,7 @@
  * that were added by hand stay when the configuration is read again, as they would in the kernel; of configured ones,
  * those change that the configuration has changed.
  */
+import { setTimeout as sleep } from "node:timers/promises";
 import type { NeighbourPlan, RouteChange, RoutePlan, RouterPlan } from "../../dataplane/plan.ts";
 import { type PolicyRule, TableId } from "../../routing/policy.ts";
 import type { ResolvedPlan } from "../configuration/configuration.ts";
@@ -11,6 +12,9 @@ import { Follower, type FollowState } from "./follower.ts";
 import { RouteProtocol } from "./names.ts";
 import { addressesOf } from "./on_link.ts";
 import { type HeldRoute, RouteList, type RoutePlace } from "./route_list.ts";
+
+/** Between two looks at whether all has been read. */
+const LOOK_MS = 5;
 
 /** Prefixes of one message: the dataplane takes them in well under a millisecond. */
 const PREFIXES_AT_ONCE = 256;
@@ -20,6 +24,12 @@ type RoutingRequest =
   | { type: "set-policy"; rules: PolicyRule[] }
   | { type: "set-neighbour"; neighbour: NeighbourPlan }
   | { type: "remove-neighbour"; interface: number; address: number };
+
+export interface SavedRouting {
+  routes: [RoutePlace, HeldRoute][];
+  rules: PolicyRule[];
+  neighbours: NeighbourPlan[];
+}
 
 export interface RoutingDataplane {
   request(message: RoutingRequest): Promise<unknown>;
@@ -64,6 +74,26 @@ export class Routing {
       if (shared.push({ ...option, table: place.table, to: place }) >= PREFIXES_AT_ONCE) break;
     }
     return shared;
+  }
+
+  /** What the next control process needs to go on; what is followed, it reads again. */
+  get saved(): SavedRouting {
+    const routes = this.routes.ownedBy(["configuration", "command"]);
+    return { routes, rules: [...this.rules], neighbours: [...this.neighbours] };
+  }
+
+  /** Goes on where an earlier control process was, with the same configuration. To be followed by `configure`. */
+  resume({ routes, rules, neighbours }: SavedRouting, { plan }: ResolvedPlan): void {
+    for (const [place, route] of routes) this.routes.put("append", place, route);
+    this.rules = rules;
+    this.neighbours = neighbours;
+    this.configured = { routes: plan.routes, policy: plan.policy, neighbours: plan.neighbours };
+  }
+
+  /** Returns once all that is followed has been read, or so much time has passed. */
+  async untilFollowed(mostMs: number): Promise<void> {
+    const end = performance.now() + mostMs;
+    while (this.followed().some(({ state }) => state === "reading") && performance.now() < end) await sleep(LOOK_MS);
   }
 
   /** Runs one change after the other, and tells the dataplane. When it throws, nothing has changed. */
