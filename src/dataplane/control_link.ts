@@ -2,7 +2,7 @@
  * Who tells the dataplane what to do: the control process, over the channel that it has given; and once that is gone,
  * whoever comes to take the dataplane over, if it has been told how it is found (`hand_over.ts`).
  */
-import { closeSync, constants, openSync, writeSync } from "node:fs";
+import { closeSync, constants, fstatSync, openSync, writeSync } from "node:fs";
 import { Channel } from "../io/channel.ts";
 import { native } from "../io/native.ts";
 import type { HandOver } from "./hand_over.ts";
@@ -90,10 +90,11 @@ function say(line: string): void {
   if (own !== undefined) closeSync(own);
 }
 
-/** Standard error as a description of its own, which does not wait; undefined for sockets, which cannot be opened anew. */
+/** Standard error as a description of its own, which does not wait; undefined for all but pipes, the rest need none. */
 function openStandardError(): number | undefined {
   try {
-    return openSync("/proc/self/fd/2", constants.O_WRONLY | constants.O_APPEND | constants.O_NONBLOCK);
+    if (!fstatSync(2).isFIFO()) return undefined;
+    return openSync("/proc/self/fd/2", constants.O_WRONLY | constants.O_NONBLOCK);
   } catch {
     return undefined;
   }

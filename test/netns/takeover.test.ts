@@ -99,7 +99,7 @@ async function killControl(router: RunningRouter): Promise<void> {
 async function runAgain({ netns, router }: World, file = router.configFile): Promise<RunningRouter> {
   const words = [TAPIR, "run", "-f", file, "--socket", router.socket];
   const running = spawnIn(netns, process.execPath, words, { env: { ...process.env, ...OUTLIVE } });
-  await running.until(/\bready\b/);
+  await running.until(/\bready\b/, 60_000);
   const next = { ...router, ...running };
   endWithTest(next);
   return next;

@@ -137,7 +137,8 @@ class Link {
 
   async ask<T>(request: WithoutId<HandOverRequest>): Promise<{ result: T; descriptors: number[] }> {
     this.channel.send({ ...request, id: 1 });
-    const { message, descriptors } = await this.next();
+    const { message, descriptors, lost } = await this.next();
+    if (lost !== undefined) throw new TapirError(lost);
     const reply = message as Reply;
     if (!reply.ok) throw new TapirError(reply.error);
     return { result: reply.result as T, descriptors };
