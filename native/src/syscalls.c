@@ -56,7 +56,7 @@ static const struct entry entries[] = {
     CALL(futex),
 
     // The channel to the control process, and its descriptors.
-    CALL(recvmsg),
+    CALL(accept4), CALL(getsockopt), CALL(recvmsg),
     CALL(sendmsg),
     CALL(close),
     CALL(epoll_ctl),

@@ -132,7 +132,7 @@ class Dataplane {
 
   run(): void {
     const lack = confine(native(), process.env);
-    if (lack !== undefined) this.send({ notice: "log", level: "warn", message: lack });
+    if (lack !== undefined) this.control.send({ notice: "log", level: "warn", message: lack });
     while (this.running) {
       if (this.loop === undefined) this.engine.receive(1, 1000);
       else this.loop.turn();
