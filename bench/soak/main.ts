@@ -1,0 +1,39 @@
+/** `npm run soak -- --minutes N --seed S`: a verdict about a router that was used and disturbed for so long. */
+import { parseArgs } from "node:util";
+import { soak } from "./soak.ts";
+
+const { values } = parseArgs({
+  options: {
+    minutes: { type: "string", default: "10" },
+    seed: { type: "string" },
+  },
+});
+const minutes = Number(values.minutes);
+const seed = Number(values.seed ?? Date.now() % 1_000_000);
+if (!(minutes > 0) || !Number.isInteger(seed)) {
+  process.stderr.write("usage: npm run soak -- [--minutes N] [--seed S]\n");
+  process.exit(2);
+}
+
+const begin = Date.now();
+const tell = (line: string): void => {
+  process.stdout.write(`${String(Math.round((Date.now() - begin) / 1000)).padStart(5)} s  ${line}\n`);
+};
+
+tell(`seed ${seed}, ${minutes} minutes`);
+try {
+  const { problems, done, lost, before, after } = await soak({ seconds: minutes * 60, seed, tell });
+  tell(
+    `done: ${Object.entries(done)
+      .map(([name, count]) => `${count} ${name}`)
+      .join(", ")}; ${lost} lost`,
+  );
+  for (const name of Object.keys(after.counts)) tell(`${name}: ${before.counts[name]} -> ${after.counts[name]}`);
+  for (const name of Object.keys(after.memory)) tell(`${name}: ${before.memory[name]} -> ${after.memory[name]} KiB`);
+  for (const problem of problems) tell(`PROBLEM ${problem}`);
+  tell(problems.length === 0 ? "sound" : `not sound: ${problems.length} problems`);
+  process.exitCode = problems.length === 0 ? 0 : 1;
+} catch (error) {
+  tell(`PROBLEM ${(error as Error).message}`);
+  process.exitCode = 1;
+}

@@ -1,0 +1,94 @@
+/**
+ * What may grow without anybody's wanting it, measured while nothing happens: descriptors, mappings and memory of both
+ * processes, entries of the router's tables, slots, captures, namespaces. Two measures are compared: numbers of things have
+ * to be the same, memory may grow by a margin (heaps breathe).
+ */
+import { readFileSync } from "node:fs";
+import { setTimeout as sleep } from "node:timers/promises";
+import { openFiles, type SoakRouter } from "./router.ts";
+import { namespacesLeft } from "./world.ts";
+
+export interface Measure {
+  /** Have to be the same again. */
+  counts: Record<string, number>;
+  /** KiB; may grow by a margin. */
+  memory: Record<string, number>;
+  violations: string[];
+}
+
+/** Memory may grow by so much, and by this part. */
+const MARGIN_KIB = 24_576;
+const MARGIN_PART = 0.25;
+/** Mappings come and go with the allocator's arenas and V8's pages. */
+const MAPPINGS_STEP = 64;
+const SETTLE_TRIES = 60;
+const SETTLE_MS = 500;
+
+function statusOf(pid: number): Record<string, number> {
+  const text = readFileSync(`/proc/${pid}/status`, "utf8");
+  const field = (name: string): number => Number(new RegExp(`^${name}:\\s+(\\d+) kB$`, "m").exec(text)?.[1] ?? 0);
+  return { anonymous: field("RssAnon"), shared: field("RssShmem") };
+}
+
+function mappingsOf(pid: number, name: string): number {
+  return readFileSync(`/proc/${pid}/maps`, "utf8")
+    .split("\n")
+    .filter((line) => line.includes(name)).length;
+}
+
+/** Memory that is shared by name of the memfd: each mapping is one more than it should be, if it is left behind. */
+const MEMFDS = ["tapir-flows", "tapir-counters", "tapir-flow-events", "tapir-message"];
+
+export async function measure(router: SoakRouter): Promise<Measure> {
+  const { api, controlPid, dataplanePid } = router;
+  if (dataplanePid === undefined) throw new Error("there is no dataplane");
+  const counts: Record<string, number> = {};
+  const memory: Record<string, number> = {};
+  for (const [name, pid] of [
+    ["control", controlPid],
+    ["dataplane", dataplanePid],
+  ] as const) {
+    counts[`${name}: descriptors`] = openFiles(pid).length;
+    for (const memfd of MEMFDS) counts[`${name}: mappings of ${memfd}`] = mappingsOf(pid, `memfd:${memfd} `);
+    const maps = readFileSync(`/proc/${pid}/maps`, "utf8").split("\n").length;
+    memory[`${name}: mappings / ${MAPPINGS_STEP}`] = Math.round(maps / MAPPINGS_STEP);
+    for (const [kind, kib] of Object.entries(statusOf(pid))) memory[`${name}: ${kind} memory`] = kib;
+  }
+  const stats = await api.ask<Record<string, number>>("GET", "/v1/stats");
+  const invariants = await api.ask<{ flows: number; violations: string[] }>("GET", "/v1/invariants");
+  counts.flows = invariants.flows;
+  counts["slots held"] = stats.slotsHeld;
+  counts.ports = (await api.ask<unknown[]>("GET", "/v1/ports")).length;
+  counts.routes = (await api.ask<unknown[]>("GET", "/v1/routes")).length;
+  counts["rules of iptables"] =
+    (await api.ask<{ text: string }>("GET", "/v1/iptables/save")).text.split("\n-A").length - 1;
+  counts.namespaces = namespacesLeft().length;
+  return { counts, memory, violations: invariants.violations };
+}
+
+/** Measures until two in a row have the same counts, flows ended before: what is still on its way comes to rest. */
+export async function settled(router: SoakRouter): Promise<Measure> {
+  let last = "";
+  for (let attempt = 0; ; attempt++) {
+    await router.api.ask("DELETE", "/v1/flows?quiet=1");
+    const present = await measure(router);
+    const text = JSON.stringify(present.counts);
+    if (text === last || attempt >= SETTLE_TRIES) return present;
+    last = text;
+    await sleep(SETTLE_MS);
+  }
+}
+
+/** What is wrong with `after`, seen from `before`; empty when nothing is. */
+export function compare(before: Measure, after: Measure): string[] {
+  const problems = after.violations.map((violation) => `an invariant does not hold: ${violation}`);
+  for (const [name, count] of Object.entries(after.counts)) {
+    if (count !== before.counts[name]) problems.push(`${name}: ${before.counts[name]} before, ${count} after`);
+  }
+  for (const [name, size] of Object.entries(after.memory)) {
+    const former = before.memory[name];
+    const margin = name.includes("memory") ? MARGIN_KIB : 1;
+    if (size > former * (1 + MARGIN_PART) + margin) problems.push(`${name}: ${former} before, ${size} after`);
+  }
+  return problems;
+}
