@@ -20,6 +20,7 @@ export interface Scene {
   lost: number;
 }
 
+const WARM_UP_STREAM_MS = 200;
 const MOST_VISITORS = 4;
 /** Highest last byte of a visitor's address, and the lowest. */
 const FIRST_VISITOR = 100;
@@ -89,15 +90,17 @@ async function iptables({ dice, router }: Scene): Promise<void> {
   await router.api.ask("POST", "/v1/iptables", { words: ["-D", ...rule] });
 }
 
+const STREAMS = [
+  "/v1/flows/events",
+  "/v1/capture?filter=tcp",
+  "/v1/capture?at=egress,drop&in=wan",
+  "/v1/trace?rate=1000",
+  "/v1/events",
+];
+const MOST_STREAMS = 3;
+
 async function listen({ dice, router }: Scene): Promise<void> {
-  const paths = [
-    "/v1/flows/events",
-    "/v1/capture?filter=tcp",
-    "/v1/capture?at=egress,drop&in=wan",
-    "/v1/trace?rate=1000",
-    "/v1/events",
-  ];
-  const some = Array.from({ length: dice.between(1, 3) }, () => dice.pick(paths));
+  const some = Array.from({ length: dice.between(1, MOST_STREAMS) }, () => dice.pick(STREAMS));
   await Promise.all(some.map((path) => router.api.listen(path, dice.between(20, 400))));
 }
 
@@ -160,6 +163,14 @@ export const DISTURBANCES: Record<string, Disturbance> = {
   snapshot,
   "end flows": endFlows,
 };
+
+/** Does each thing once, with as many streams at a time as there will be: what is kept for the next time is there then. */
+export async function warmUp(scene: Scene): Promise<void> {
+  for (const disturbance of Object.values(DISTURBANCES)) await disturbance(scene);
+  for (const path of STREAMS) {
+    await Promise.all(Array.from({ length: MOST_STREAMS }, () => scene.router.api.listen(path, WARM_UP_STREAM_MS)));
+  }
+}
 
 /** Undoes what is left of all that: the world is as it was at the begin. */
 export async function calm(scene: Scene): Promise<void> {

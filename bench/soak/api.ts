@@ -44,9 +44,15 @@ export class Api {
         });
         response.on("error", () => {});
       });
-      asked.on("error", reject);
+      let isOver = false;
+      asked.on("error", (error) => {
+        if (!isOver) reject(error);
+      });
       asked.on("close", () => resolve(bytes));
-      setTimeout(() => asked.destroy(), milliseconds);
+      setTimeout(() => {
+        isOver = true;
+        asked.destroy();
+      }, milliseconds);
       asked.end();
     });
   }

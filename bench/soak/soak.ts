@@ -3,7 +3,7 @@
  * command succeed, and does nothing grow? The first part of the time is not counted: caches, heaps and compiled code get their
  * size.
  */
-import { calm, DISTURBANCES, type Scene, traffic } from "./actions.ts";
+import { calm, DISTURBANCES, type Scene, traffic, warmUp } from "./actions.ts";
 import { Dice } from "./dice.ts";
 import { compare, type Measure, settled } from "./measure.ts";
 import { SoakRouter } from "./router.ts";
@@ -106,6 +106,7 @@ export async function soak({ seconds, seed, tell }: SoakOptions): Promise<Verdic
   try {
     const scene = await prepare(seed);
     const begin = Date.now();
+    await warmUp(scene);
     await churn(scene, book, begin + seconds * WARM_UP * 1000);
     await calm(scene);
     const before = await settled(scene.router);
