@@ -161,6 +161,7 @@ export class DataplaneProcess {
     const reason = this.killedFor ?? how;
     this.hasEnded = true;
     this.stopWatching();
+    this.channel.close();
     native().closeDescriptor(this.fd);
     for (const id of [...this.pending.keys()])
       this.settle(id, new DataplaneDownError(`the dataplane has ended (${reason})`));

@@ -5,6 +5,7 @@
  * of the message. Sending never waits: what the socket does not take now is queued, in order, and goes out with the
  * next `send` or `flush`.
  */
+import { MessageMemory, takeText } from "./message_memory.ts";
 import type { Native } from "./native.ts";
 
 /** Longest message sent in the packet itself, in bytes of JSON. */
@@ -30,7 +31,6 @@ export interface ChannelMessage {
 interface Queued {
   bytes: Uint8Array;
   descriptors: number[];
-  /** Closed once it has been sent. */
   memoryFd: number | undefined;
 }
 
@@ -38,12 +38,20 @@ export class Channel {
   private readonly native: Native;
   private readonly fd: number;
   private readonly queue: Queued[] = [];
+  private readonly memory: MessageMemory;
   /** Packets that held no message, and were passed over. */
   malformed = 0;
 
   constructor(native: Native, fd: number) {
     this.native = native;
     this.fd = fd;
+    this.memory = new MessageMemory(native);
+  }
+
+  /** Gives back what is kept for messages; the socket stays the caller's. */
+  close(): void {
+    for (const { memoryFd } of this.queue.splice(0)) if (memoryFd !== undefined) this.memory.sent(memoryFd);
+    this.memory.close();
   }
 
   /** Sends a message; descriptors stay the caller's. Throws when the peer is gone or has not read for too long. */
@@ -63,7 +71,7 @@ export class Channel {
     for (let next = this.queue[0]; next !== undefined; next = this.queue[0]) {
       if (!this.native.sendMessage(this.fd, next.bytes, next.descriptors)) return false;
       this.queue.shift();
-      if (next.memoryFd !== undefined) this.native.closeDescriptor(next.memoryFd);
+      if (next.memoryFd !== undefined) this.memory.sent(next.memoryFd);
     }
     return true;
   }
@@ -96,21 +104,18 @@ export class Channel {
   private unpack(marker: Marker, [memoryFd, ...descriptors]: number[]): ChannelMessage | undefined {
     if (memoryFd === undefined) return undefined;
     try {
-      const message = parseObject(new Uint8Array(this.native.mapMemory(memoryFd), 0, marker.inMemory));
+      const message = parseObject(takeText(memoryFd, marker.inMemory));
       if (message !== undefined) return { message, descriptors };
       return { message: { id: marker.id }, descriptors, lost: "its memory holds no message" };
     } catch (error) {
       return { message: { id: marker.id }, descriptors, lost: (error as Error).message };
-    } finally {
-      this.native.closeDescriptor(memoryFd);
     }
   }
 
   private pack(message: object, descriptors: readonly number[]): Queued {
     const bytes = new TextEncoder().encode(JSON.stringify(message));
     if (bytes.length <= INLINE_BYTES) return { bytes, descriptors: [...descriptors], memoryFd: undefined };
-    const { fd, memory } = this.native.createMemory("tapir-message", bytes.length);
-    new Uint8Array(memory).set(bytes);
+    const fd = this.memory.put(bytes);
     const marker: Marker = { inMemory: bytes.length, ...("id" in message ? { id: message.id as number } : {}) };
     return {
       bytes: new TextEncoder().encode(JSON.stringify(marker)),
