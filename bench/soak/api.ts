@@ -1,4 +1,7 @@
-/** The router's API as the soak uses it: whole answers, and streams that are dropped in the middle. */
+/**
+ * The router's API as the soak uses it: whole answers, and streams that are dropped in the middle. Each has a connection of its
+ * own: none is kept, which would count as a descriptor of the router.
+ */
 import { request } from "node:http";
 
 const PATIENCE_MS = 60_000;
@@ -15,7 +18,7 @@ export class Api {
     return new Promise((resolve, reject) => {
       const headers = body === undefined ? {} : { "content-type": "application/json" };
       const asked = request(
-        { socketPath: this.socketPath, method, path, headers, timeout: PATIENCE_MS },
+        { socketPath: this.socketPath, method, path, headers, timeout: PATIENCE_MS, agent: false },
         (response) => {
           const chunks: Buffer[] = [];
           response.on("data", (chunk: Buffer) => chunks.push(chunk));
@@ -37,7 +40,7 @@ export class Api {
   listen(path: string, milliseconds: number): Promise<number> {
     return new Promise((resolve, reject) => {
       let bytes = 0;
-      const asked = request({ socketPath: this.socketPath, path }, (response) => {
+      const asked = request({ socketPath: this.socketPath, path, agent: false }, (response) => {
         if (response.statusCode !== 200) reject(new Error(`${path}: ${response.statusCode}`));
         response.on("data", (chunk: Buffer) => {
           bytes += chunk.length;

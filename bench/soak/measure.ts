@@ -36,6 +36,15 @@ function mappingsOf(pid: number, name: string): number {
     .filter((line) => line.includes(name)).length;
 }
 
+/** What a descriptor is, without what tells it from others of its kind. */
+function kindOf(file: string): string {
+  return file.replace(/:\[\d+\]$/, "").replace(/^\/memfd:(\S+) .*$/, "memory $1");
+}
+
+function count(counts: Record<string, number>, name: string): void {
+  counts[name] = (counts[name] ?? 0) + 1;
+}
+
 /** Memory that is shared by name of the memfd: each mapping is one more than it should be, if it is left behind. */
 const MEMFDS = ["tapir-flows", "tapir-counters", "tapir-flow-events", "tapir-message"];
 
@@ -48,7 +57,7 @@ export async function measure(router: SoakRouter): Promise<Measure> {
     ["control", controlPid],
     ["dataplane", dataplanePid],
   ] as const) {
-    counts[`${name}: descriptors`] = openFiles(pid).length;
+    for (const file of openFiles(pid).map(kindOf)) count(counts, `${name}: descriptors of ${file}`);
     for (const memfd of MEMFDS) counts[`${name}: mappings of ${memfd}`] = mappingsOf(pid, `memfd:${memfd} `);
     const maps = readFileSync(`/proc/${pid}/maps`, "utf8").split("\n").length;
     memory[`${name}: mappings / ${MAPPINGS_STEP}`] = Math.round(maps / MAPPINGS_STEP);
@@ -82,8 +91,9 @@ export async function settled(router: SoakRouter): Promise<Measure> {
 /** What is wrong with `after`, seen from `before`; empty when nothing is. */
 export function compare(before: Measure, after: Measure): string[] {
   const problems = after.violations.map((violation) => `an invariant does not hold: ${violation}`);
-  for (const [name, count] of Object.entries(after.counts)) {
-    if (count !== before.counts[name]) problems.push(`${name}: ${before.counts[name]} before, ${count} after`);
+  for (const name of new Set([...Object.keys(before.counts), ...Object.keys(after.counts)])) {
+    const [former, present] = [before.counts[name] ?? 0, after.counts[name] ?? 0];
+    if (former !== present) problems.push(`${name}: ${former} before, ${present} after`);
   }
   for (const [name, size] of Object.entries(after.memory)) {
     const former = before.memory[name];
