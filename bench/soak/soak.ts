@@ -55,12 +55,18 @@ class Book {
   readonly done: Record<string, number> = {};
   readonly problems: string[] = [];
   private others = 0;
+  private readonly tell: (line: string) => void;
+
+  constructor(tell: (line: string) => void) {
+    this.tell = tell;
+  }
 
   note(name: string): void {
     this.done[name] = (this.done[name] ?? 0) + 1;
   }
 
   blame(name: string, error: Error): void {
+    this.tell(`PROBLEM ${name}: ${error.message}`);
     if (this.problems.length < MOST_PROBLEMS) this.problems.push(`${name}: ${error.message}`);
     else this.problems[MOST_PROBLEMS] = `and ${++this.others} more`;
   }
@@ -101,7 +107,7 @@ async function churn(scene: Scene, book: Book, until: number): Promise<void> {
 
 /** Runs the soak; whatever it made is gone when it returns or throws. */
 export async function soak({ seconds, seed, tell }: SoakOptions): Promise<Verdict> {
-  const book = new Book();
+  const book = new Book(tell);
   const timer = setInterval(() => tell(book.line), PROGRESS_MS);
   try {
     const scene = await prepare(seed);
