@@ -78,9 +78,10 @@ class Book {
   }
 }
 
-/** Traffic and disturbances until `until`; nothing is on its way when it returns. */
-async function churn(scene: Scene, book: Book, until: number): Promise<void> {
+/** Traffic and disturbances for so long; nothing is on its way when it returns. */
+async function churn(scene: Scene, book: Book, seconds: number): Promise<void> {
   const names = Object.keys(DISTURBANCES);
+  const until = Date.now() + seconds * 1000;
   const isOver = (): boolean => Date.now() >= until || scene.router.hasEnded;
   const lane = async (body: () => Promise<string>): Promise<void> => {
     while (!isOver()) {
@@ -111,12 +112,11 @@ export async function soak({ seconds, seed, tell }: SoakOptions): Promise<Verdic
   const timer = setInterval(() => tell(book.line), PROGRESS_MS);
   try {
     const scene = await prepare(seed);
-    const begin = Date.now();
     await warmUp(scene);
-    await churn(scene, book, begin + seconds * WARM_UP * 1000);
+    await churn(scene, book, seconds * WARM_UP);
     await calm(scene);
     const before = await settled(scene.router);
-    await churn(scene, book, begin + seconds * 1000);
+    await churn(scene, book, seconds * (1 - WARM_UP));
     if (scene.router.hasEnded) throw new Error(`the router has ended:\n${scene.router.log}`);
     await calm(scene);
     const after = await settled(scene.router);
