@@ -20,6 +20,8 @@ export interface Scene {
   lost: number;
 }
 
+const RESTART_TRIES = 200;
+const RESTART_PAUSE_MS = 50;
 const WARM_UP_STREAM_MS = 200;
 const MOST_VISITORS = 4;
 /** Highest last byte of a visitor's address, and the lowest. */
@@ -145,6 +147,20 @@ async function snapshot({ router }: Scene): Promise<void> {
   await router.api.ask("POST", "/v1/snapshot", {});
 }
 
+/** The dataplane is killed, and the next one has to be at work before anything else happens. */
+async function kill({ router }: Scene): Promise<void> {
+  const former = router.dataplanePid;
+  if (former === undefined) throw new Error("there is no dataplane");
+  process.kill(former, "SIGKILL");
+  for (let attempt = 0; attempt < RESTART_TRIES; attempt++) {
+    await sleep(RESTART_PAUSE_MS);
+    const present = router.dataplanePid;
+    const answer = await router.api.ask("GET", "/v1/invariants").catch(() => undefined);
+    if (present !== undefined && present !== former && answer !== undefined) return;
+  }
+  throw new Error(`no other dataplane:\n${router.log}`);
+}
+
 async function endFlows({ dice, router }: Scene): Promise<void> {
   await router.api.ask("DELETE", `/v1/flows?proto=${dice.pick(["udp", "icmp"])}&quiet=1`);
 }
@@ -162,6 +178,7 @@ export const DISTURBANCES: Record<string, Disturbance> = {
   impair,
   snapshot,
   "end flows": endFlows,
+  "kill -9": kill,
 };
 
 /** Does each thing once, with as many streams at a time as there will be: what is kept for the next time is there then. */

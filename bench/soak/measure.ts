@@ -21,7 +21,8 @@ const MARGIN_KIB = 24_576;
 const MARGIN_PART = 0.25;
 /** Mappings come and go with the allocator's arenas and V8's pages. */
 const MAPPINGS_STEP = 64;
-const SETTLE_TRIES = 60;
+const SETTLE_TRIES = 40;
+const SETTLED_IN_A_ROW = 3;
 const SETTLE_MS = 500;
 
 function statusOf(pid: number): Record<string, number> {
@@ -75,14 +76,20 @@ export async function measure(router: SoakRouter): Promise<Measure> {
   return { counts, memory, violations: invariants.violations };
 }
 
-/** Measures until two in a row have the same counts, flows ended before: what is still on its way comes to rest. */
-export async function settled(router: SoakRouter): Promise<Measure> {
+/**
+ * Measures until as many in a row have the same counts, flows ended before: what is still on its way comes to rest. With
+ * `isFine`, until it says so: a connection may take its time to end.
+ */
+export async function settled(router: SoakRouter, isFine?: (measure: Measure) => boolean): Promise<Measure> {
   let last = "";
+  let same = 0;
   for (let attempt = 0; ; attempt++) {
     await router.api.ask("DELETE", "/v1/flows?quiet=1");
     const present = await measure(router);
     const text = JSON.stringify(present.counts);
-    if (text === last || attempt >= SETTLE_TRIES) return present;
+    same = text === last ? same + 1 : 1;
+    const isSettled = isFine === undefined ? same >= SETTLED_IN_A_ROW : isFine(present);
+    if (isSettled || attempt >= SETTLE_TRIES) return present;
     last = text;
     await sleep(SETTLE_MS);
   }

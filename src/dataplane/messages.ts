@@ -97,6 +97,8 @@ export interface RemovedFlows {
 export interface Restored {
   restored: number;
   expired: number;
+  /** Not consistent in themselves. */
+  unsound: number;
   /** The rules in force would not let them pass, or would translate them otherwise. */
   forbidden: number;
   /** Another flow has one of their tuples or ends. */

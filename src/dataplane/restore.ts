@@ -6,6 +6,7 @@
  *
  * Meant for the time before the first port is there: a whole table is taken in one go.
  */
+import { isWhole } from "../conntrack/flow_check.ts";
 import { ANY_ADMITTED, FLOW_SHIFT, FLOW_WORDS, FlowFlag, FlowWord } from "../conntrack/flow_layout.ts";
 import type { FlowId } from "../conntrack/flow_table.ts";
 import { prepareTranslation } from "../nat/translate.ts";
@@ -22,7 +23,7 @@ type Outcome = keyof Restored;
 /** Takes the flows in `words`, whose deadlines are told by this router's clock; says how many, and why others not. */
 export function restoreFlows(router: Router, words: Int32Array): Restored {
   const count = words.length >> FLOW_SHIFT;
-  const outcomes: Restored = { restored: 0, expired: 0, forbidden: 0, taken: 0, noRoom: 0 };
+  const outcomes: Restored = { restored: 0, expired: 0, unsound: 0, forbidden: 0, taken: 0, noRoom: 0 };
   for (let flow = 0; flow < count; flow++) outcomes[restoreFlow(router, words, flow << FLOW_SHIFT)]++;
   router.counters.values[Counter.flowsRestored] += outcomes.restored;
   router.counters.values[Counter.flowsNotRestored] += count - outcomes.restored;
@@ -32,6 +33,7 @@ export function restoreFlows(router: Router, words: Int32Array): Restored {
 function restoreFlow(router: Router, from: Int32Array, at: number): Outcome {
   const { flows, sourceNat } = router;
   if (((from[at + FlowWord.DEADLINE] - router.now) | 0) <= 0) return "expired";
+  if (!isWhole(from, at, router.now)) return "unsound";
   const flow = flows.allocate();
   if (flow < 0) return "noRoom";
   const base = flow << FLOW_SHIFT;

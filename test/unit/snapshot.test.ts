@@ -208,7 +208,7 @@ describe("restoring", () => {
     let taken = new Int32Array();
     const outcome = await restoreContents(contents, plan, at, async (flows) => {
       taken = new Int32Array(new Uint8Array(Buffer.from(flows, "base64")).buffer);
-      return { restored: taken.length / FLOW_WORDS, expired: 0, forbidden: 0, taken: 0, noRoom: 0 };
+      return { restored: taken.length / FLOW_WORDS, expired: 0, unsound: 0, forbidden: 0, taken: 0, noRoom: 0 };
     });
     return { taken, outcome };
   }

@@ -124,13 +124,15 @@ describe("restored flows", () => {
     isSound(r);
   });
 
-  it("are not taken when their time is over", () => {
+  it("are not taken when their time is over, or when they are no whole flows", () => {
     const former = begun();
     talk(former);
     const words = wordsOf(former);
     words[FlowWord.DEADLINE] = former.now - 1;
+    words[FLOW_WORDS + FlowWord.REPLY_SOURCE] ^= 1;
+    words[2 * FLOW_WORDS + FlowWord.STATUS] |= 0xff00;
     const r = begun();
-    expect(restoreFlows(r.router, words)).toMatchObject({ restored: 3, expired: 1 });
+    expect(restoreFlows(r.router, words)).toMatchObject({ restored: 1, expired: 1, unsound: 2 });
     isSound(r);
   });
 

@@ -48,7 +48,7 @@ export async function restoreContents(
   take: (flows: string) => Promise<Restored>,
 ): Promise<Outcome> {
   const ageMs = Math.max(0, clocks.wallMs - description.wallMs);
-  const outcome = { restored: 0, expired: 0, forbidden: 0, taken: 0, noRoom: 0, homeless: 0, ageMs };
+  const outcome = { restored: 0, expired: 0, unsound: 0, forbidden: 0, taken: 0, noRoom: 0, homeless: 0, ageMs };
   const mover = new Mover(description, resolved, clocks.nowMs, ageMs);
   const kept = new Int32Array(FLOWS_AT_ONCE * FLOW_WORDS);
   let count = 0;
@@ -150,6 +150,7 @@ export function describeOutcome({ restored, ageMs, ...others }: Outcome): string
     expired: "had expired",
     homeless: "had an address, container or network that is not there any more",
     forbidden: "are refused or translated otherwise by the rules now",
+    unsound: "were not consistent",
     taken: "had an end that another has",
     noRoom: "found no room",
   };
