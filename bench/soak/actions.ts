@@ -165,6 +165,8 @@ async function endFlows({ dice, router }: Scene): Promise<void> {
   await router.api.ask("DELETE", `/v1/flows?proto=${dice.pick(["udp", "icmp"])}&quiet=1`);
 }
 
+export const KILL = "kill -9";
+
 export const DISTURBANCES: Record<string, Disturbance> = {
   attach,
   leave,
@@ -178,14 +180,18 @@ export const DISTURBANCES: Record<string, Disturbance> = {
   impair,
   snapshot,
   "end flows": endFlows,
-  "kill -9": kill,
+  [KILL]: kill,
 };
 
-/** Does each thing once, with as many streams at a time as there will be: what is kept for the next time is there then. */
+/** Does each thing once: what is kept for the next time is there then. */
 export async function warmUp(scene: Scene): Promise<void> {
   for (const disturbance of Object.values(DISTURBANCES)) await disturbance(scene);
+}
+
+/** Each stream, as often at a time as there will be: a dataplane keeps what it has once mapped for them. */
+async function openAll({ router }: Scene): Promise<void> {
   for (const path of STREAMS) {
-    await Promise.all(Array.from({ length: MOST_STREAMS }, () => scene.router.api.listen(path, WARM_UP_STREAM_MS)));
+    await Promise.all(Array.from({ length: MOST_STREAMS }, () => router.api.listen(path, WARM_UP_STREAM_MS)));
   }
 }
 
@@ -194,4 +200,6 @@ export async function calm(scene: Scene): Promise<void> {
   while (scene.visitors.length > 0) await leave(scene);
   scene.router.wanted.closed = [];
   await scene.router.apply();
+  await scene.router.untilComplete();
+  await openAll(scene);
 }

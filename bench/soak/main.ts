@@ -1,4 +1,4 @@
-/** `npm run soak -- --minutes N --seed S`: a verdict about a router that was used and disturbed for so long. */
+/** `npm run soak -- --minutes N --seed S --no-kill`: a verdict about a router that was used and disturbed for so long. */
 import { parseArgs } from "node:util";
 import { soak } from "./soak.ts";
 
@@ -6,12 +6,13 @@ const { values } = parseArgs({
   options: {
     minutes: { type: "string", default: "10" },
     seed: { type: "string" },
+    "no-kill": { type: "boolean", default: false },
   },
 });
 const minutes = Number(values.minutes);
 const seed = Number(values.seed ?? Date.now() % 1_000_000);
 if (!(minutes > 0) || !Number.isInteger(seed)) {
-  process.stderr.write("usage: npm run soak -- [--minutes N] [--seed S]\n");
+  process.stderr.write("usage: npm run soak -- [--minutes N] [--seed S] [--no-kill]\n");
   process.exit(2);
 }
 
@@ -22,7 +23,12 @@ const tell = (line: string): void => {
 
 tell(`seed ${seed}, ${minutes} minutes`);
 try {
-  const { problems, done, lost, before, after } = await soak({ seconds: minutes * 60, seed, tell });
+  const { problems, done, lost, before, after } = await soak({
+    seconds: minutes * 60,
+    seed,
+    kills: !values["no-kill"],
+    tell,
+  });
   tell(
     `done: ${Object.entries(done)
       .map(([name, count]) => `${count} ${name}`)

@@ -2,10 +2,14 @@
 import type { ChildProcess } from "node:child_process";
 import { readdirSync, readFileSync, readlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
 import { Api } from "./api.ts";
 import { folder, start, TAPIR } from "./world.ts";
 
 const PATIENCE_MS = 60_000;
+const COMPLETE_PAUSE_MS = 100;
+/** Children of the control process: a dataplane, and one that stands by. */
+const PROCESSES = 2;
 
 export interface Container {
   name: string;
@@ -131,6 +135,15 @@ export class SoakRouter {
   /** The dataplane: the child that holds TAPs. */
   get dataplanePid(): number | undefined {
     return childrenOf(this.controlPid).find((pid) => openFiles(pid).includes("/dev/net/tun"));
+  }
+
+  /** A dataplane is at work, and another one stands by: after one was killed that takes its time. */
+  async untilComplete(): Promise<void> {
+    for (let left = PATIENCE_MS; left > 0; left -= COMPLETE_PAUSE_MS) {
+      if (this.dataplanePid !== undefined && childrenOf(this.controlPid).length === PROCESSES) return;
+      await sleep(COMPLETE_PAUSE_MS);
+    }
+    throw new Error(`there are not two dataplane processes:\n${this.log}`);
   }
 
   async stop(): Promise<number | null> {

@@ -3,7 +3,7 @@
  * command succeed, and does nothing grow? The first part of the time is not counted: caches, heaps and compiled code get their
  * size.
  */
-import { calm, DISTURBANCES, type Scene, traffic, warmUp } from "./actions.ts";
+import { calm, DISTURBANCES, KILL, type Scene, traffic, warmUp } from "./actions.ts";
 import { Dice } from "./dice.ts";
 import { compare, type Measure, settled } from "./measure.ts";
 import { SoakRouter } from "./router.ts";
@@ -12,6 +12,8 @@ import { Agent, addNamespace, ip, namespacesLeft, removeAll } from "./world.ts";
 export interface SoakOptions {
   seconds: number;
   seed: number;
+  /** Whether dataplanes are killed; where none is, its memory is compared over the whole time. */
+  kills: boolean;
   /** Takes a line of progress. */
   tell(line: string): void;
 }
@@ -79,8 +81,8 @@ class Book {
 }
 
 /** Traffic and disturbances for so long; nothing is on its way when it returns. */
-async function churn(scene: Scene, book: Book, seconds: number): Promise<void> {
-  const names = Object.keys(DISTURBANCES);
+async function churn(scene: Scene, book: Book, seconds: number, kills: boolean): Promise<void> {
+  const names = Object.keys(DISTURBANCES).filter((name) => kills || name !== KILL);
   const until = Date.now() + seconds * 1000;
   const isOver = (): boolean => Date.now() >= until || scene.router.hasEnded;
   const lane = async (body: () => Promise<string>): Promise<void> => {
@@ -107,16 +109,16 @@ async function churn(scene: Scene, book: Book, seconds: number): Promise<void> {
 }
 
 /** Runs the soak; whatever it made is gone when it returns or throws. */
-export async function soak({ seconds, seed, tell }: SoakOptions): Promise<Verdict> {
+export async function soak({ seconds, seed, kills, tell }: SoakOptions): Promise<Verdict> {
   const book = new Book(tell);
   const timer = setInterval(() => tell(book.line), PROGRESS_MS);
   try {
     const scene = await prepare(seed);
     await warmUp(scene);
-    await churn(scene, book, seconds * WARM_UP);
+    await churn(scene, book, seconds * WARM_UP, kills);
     await calm(scene);
     const before = await settled(scene.router);
-    await churn(scene, book, seconds * (1 - WARM_UP));
+    await churn(scene, book, seconds * (1 - WARM_UP), kills);
     if (scene.router.hasEnded) throw new Error(`the router has ended:\n${scene.router.log}`);
     await calm(scene);
     const after = await settled(scene.router, (measure) => compare(before, measure).length === 0);

@@ -12,7 +12,7 @@ const SEED = Number(process.env.TAPIR_SEED ?? 1);
 
 describe.skipIf(!canRun)("a router that is used and disturbed", () => {
   it(`is as it was, after ${SECONDS} s of seed ${SEED}`, async () => {
-    const { problems, done } = await soak({ seconds: SECONDS, seed: SEED, tell: () => {} });
+    const { problems, done } = await soak({ seconds: SECONDS, seed: SEED, kills: true, tell: () => {} });
     expect(problems).toEqual([]);
     expect(done.tcp).toBeGreaterThan(0);
     expect(namespacesLeft()).toEqual([]);
