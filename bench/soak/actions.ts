@@ -3,6 +3,7 @@
  * undoes what it did to the world, and each must succeed: a refusal by the router is a failure of the soak.
  */
 import { setTimeout as sleep } from "node:timers/promises";
+import { MOST_CAPTURES } from "../../src/dataplane/capture_ring.ts";
 import type { Dice } from "./dice.ts";
 import type { Container, SoakRouter } from "./router.ts";
 import { type Agent, addNamespace, deleteNamespace, GATEWAY, ip, run, SERVER } from "./world.ts";
@@ -22,7 +23,8 @@ export interface Scene {
 
 const RESTART_TRIES = 200;
 const RESTART_PAUSE_MS = 50;
-const WARM_UP_STREAM_MS = 200;
+const OPEN_MS = 200;
+const OPEN_TRIES = 20;
 const MOST_VISITORS = 4;
 /** Highest last byte of a visitor's address, and the lowest. */
 const FIRST_VISITOR = 100;
@@ -188,10 +190,20 @@ export async function warmUp(scene: Scene): Promise<void> {
   for (const disturbance of Object.values(DISTURBANCES)) await disturbance(scene);
 }
 
-/** Each stream, as often at a time as there will be: a dataplane keeps what it has once mapped for them. */
+/**
+ * Each stream, and as many captures at a time as there may be: both processes keep what they have once mapped for them. A
+ * capture that should have ended, and has not, is in the way of the last one.
+ */
 async function openAll({ router }: Scene): Promise<void> {
-  for (const path of STREAMS) {
-    await Promise.all(Array.from({ length: MOST_STREAMS }, () => router.api.listen(path, WARM_UP_STREAM_MS)));
+  for (const path of STREAMS) await router.api.listen(path, OPEN_MS);
+  for (let attempt = 1; ; attempt++) {
+    const captures = Array.from({ length: MOST_CAPTURES }, () => router.api.listen("/v1/capture", OPEN_MS));
+    const outcomes = await Promise.allSettled(captures);
+    const refused = outcomes.find(({ status }) => status === "rejected");
+    if (refused === undefined) return;
+    if (attempt === OPEN_TRIES)
+      throw new Error(`${MOST_CAPTURES} captures cannot run at once: ${JSON.stringify(refused)}`);
+    await sleep(OPEN_MS);
   }
 }
 

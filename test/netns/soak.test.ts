@@ -6,7 +6,7 @@ import { folder, namespacesLeft } from "../../bench/soak/world.ts";
 import { requireSystem } from "../support/netns.ts";
 
 const canRun = requireSystem(["ping"], "the soak");
-const SECONDS = 10;
+const SECONDS = 5;
 /** Fixed, so that every run does the same. */
 const SEED = Number(process.env.TAPIR_SEED ?? 1);
 
