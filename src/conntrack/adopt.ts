@@ -94,7 +94,6 @@ export function adoptEntries(table: FlowTable, now: number, claim: Claim): Adopt
   }
   header[HIGH_WATER] = end;
   header[COUNT] = adoption.kept;
-  table.shares.takeOver(adoption.kept);
   header[HeaderWord.NOW] = now;
   former.set(header);
   table.header = former;

@@ -104,17 +104,19 @@ export class HandOver {
 
   private dismiss(guest: Guest): void {
     this.guests.delete(guest);
+    guest.channel.close();
     native().closeDescriptor(guest.fd);
   }
 
   private hear(guest: Guest): boolean {
     try {
-      const received = guest.channel.receive();
-      if (received === null) return false;
-      if (received !== "closed") {
+      const { channel } = guest;
+      const received = channel.receive();
+      if (received === null && channel.malformed === 0) return false;
+      if (received !== null && received !== "closed") {
         for (const descriptor of received.descriptors) closeSync(descriptor);
-        const isStop = this.answer(guest.channel, received.message as HandOverRequest);
-        if (!guest.channel.isWaiting) return isStop;
+        const isStop = this.answer(channel, received.message as HandOverRequest);
+        if (!channel.isWaiting && channel.malformed === 0) return isStop;
       }
     } catch {
       // What it sent is no request.

@@ -3,7 +3,9 @@
  * comes afterwards works. Needs a build of the addon that can fail: `npm run test:sanitized` makes it.
  */
 import { execFileSync, spawnSync } from "node:child_process";
-import { constants } from "node:os";
+import { mkdtempSync, rmSync } from "node:fs";
+import { constants, tmpdir } from "node:os";
+import { join } from "node:path";
 import { beforeAll, describe, expect, it } from "vitest";
 import { native } from "../../src/io/native.ts";
 import { ip, namespace, netnsPath, requireSystem, veth } from "../support/netns.ts";
@@ -15,7 +17,9 @@ const ready = requireSystem([], "system calls that fail") && faults() !== undefi
 
 /** Calls of libc that ask the kernel for nothing that could fail, or end the process. */
 const HARMLESS = new Set(
-  "abort,clock_gettime,free,memcpy,memmove,memset,perror,snprintf,strcmp,strerror,strlen,syscall,usleep".split(","),
+  "abort,clock_gettime,free,geteuid,getpid,memcpy,memmove,memset,perror,pthread_sigmask,sigemptyset,snprintf,strcmp,strerror,strlen,syscall,umask,usleep".split(
+    ",",
+  ),
 );
 
 const close = (fd: number) => native().closeDescriptor(fd);
@@ -39,6 +43,33 @@ function passMessages(): void {
   } finally {
     close(left);
     close(right);
+  }
+}
+
+/** Listens, connects, and lets in. */
+function meet(): void {
+  const directory = mkdtempSync(join(tmpdir(), "tapir-"));
+  const path = join(directory, "socket");
+  const open: number[] = [];
+  try {
+    const listener = native().listenAt(path);
+    open.push(listener);
+    open.push(native().connectTo(path));
+    const accepted = native().acceptFrom(listener, process.getuid?.() ?? 0);
+    if (accepted !== null) open.push(accepted);
+  } finally {
+    open.forEach(close);
+    rmSync(directory, { recursive: true });
+  }
+}
+
+/** To a socket at an abstract name, which no file remains of. */
+function notify(): void {
+  try {
+    native().notifyService(`@tapir-faults-${process.pid}`, "READY=1");
+  } catch (error) {
+    // Nobody is there.
+    if ((error as NodeJS.ErrnoException).code !== "ECONNREFUSED") throw error;
   }
 }
 
@@ -78,6 +109,8 @@ const WORKS: Work[] = [
       }
     },
   },
+  { name: "a meeting at a path", run: meet },
+  { name: "what is said to the service manager", run: notify },
   { name: "a look for io_uring", run: () => void native().hasRing() },
 ];
 

@@ -91,7 +91,8 @@ describe("becoming another program", () => {
       console.log(require("fs").existsSync("/proc/" + pid), addon.buryChild(pid));`;
     const { stdout } = inProcess(`
       const { pid } = require("child_process").spawn("true", { stdio: "ignore" });
-      addon.replaceProgram(process.execPath, ["node", "-e", ${JSON.stringify(child)}], ["CHILD=" + pid]);`);
+      const environment = Object.entries({ ...process.env, CHILD: pid }).map(([name, value]) => name + "=" + value);
+      addon.replaceProgram(process.execPath, ["node", "-e", ${JSON.stringify(child)}], environment);`);
     expect(stdout.trim()).toBe("false true");
   });
 });
