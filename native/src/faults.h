@@ -35,10 +35,10 @@
 
 #define FAULT_CALLS(X)                                                                                               \
   X(accept4) X(bind) X(calloc) X(close) X(completion) X(connect) X(epoll_create1) X(epoll_ctl) X(epoll_pwait2)       \
-  X(epoll_wait) X(execve) X(fstat) X(ftruncate) X(getsockname) X(getsockopt) X(io_uring_enter) X(io_uring_setup)     \
-  X(ioctl) X(listen) X(madvise) X(malloc) X(memfd_create) X(mmap) X(munmap) X(open) X(prctl) X(read) X(recv)         \
-  X(recvmmsg) X(recvmsg) X(send) X(sendmmsg) X(sendmsg) X(sendto) X(setns) X(setrlimit) X(setsockopt) X(socket)      \
-  X(socketpair) X(unshare) X(waitpid) X(write) X(writev)
+  X(epoll_wait) X(execve) X(fcntl) X(fstat) X(ftruncate) X(getsockname) X(getsockopt) X(io_uring_enter)              \
+  X(io_uring_setup) X(ioctl) X(listen) X(madvise) X(malloc) X(memfd_create) X(mmap) X(munmap) X(open) X(prctl) X(read)     \
+  X(recv) X(recvmmsg) X(recvmsg) X(send) X(sendmmsg) X(sendmsg) X(sendto) X(setns) X(setrlimit) X(setsockopt)        \
+  X(socket) X(socketpair) X(unshare) X(waitpid) X(write) X(writev)
 
 #define FAULT_INDEX(call) FAULT_##call,
 enum fault_call { FAULT_CALLS(FAULT_INDEX) FAULT_CALL_COUNT };
@@ -65,6 +65,7 @@ int32_t fault_result(int32_t result);
 #define epoll_pwait2(...) (fault_hits(FAULT_epoll_pwait2) ? -1 : (epoll_pwait2)(__VA_ARGS__))
 #define epoll_wait(...) (fault_hits(FAULT_epoll_wait) ? -1 : (epoll_wait)(__VA_ARGS__))
 #define execve(...) (fault_hits(FAULT_execve) ? -1 : (execve)(__VA_ARGS__))
+#define fcntl(...) (fault_hits(FAULT_fcntl) ? -1 : (fcntl)(__VA_ARGS__))
 #define fstat(...) (fault_hits(FAULT_fstat) ? -1 : (fstat)(__VA_ARGS__))
 #define ftruncate(...) (fault_hits(FAULT_ftruncate) ? -1 : (ftruncate)(__VA_ARGS__))
 #define getsockname(...) (fault_hits(FAULT_getsockname) ? -1 : (getsockname)(__VA_ARGS__))
