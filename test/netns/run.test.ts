@@ -1,5 +1,5 @@
 /** A router over its life: containers come and go, files change, things are taken away from it, it is killed. */
-import { existsSync, mkdirSync, readdirSync, readFileSync, readlinkSync, statSync, writeFileSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync, readlinkSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import {
@@ -125,15 +125,20 @@ describe.skipIf(!canRun)("containers that come and go", () => {
     const router = await startRouter(lab(port(c2, 2)));
     const pids = [router.child.pid as number, dataplaneOf(router)];
     const count = () => pids.map((pid) => readdirSync(`/proc/${pid}/fd`).length);
-    const cycle = () => {
-      router.mustTapir("attach", "lab", "--netns", c3);
-      router.mustTapir("detach", c3);
+    const cycles = () => {
+      for (let i = 0; i < 4; i++) {
+        router.mustTapir("attach", "lab", "--netns", c3);
+        router.mustTapir("detach", c3);
+      }
     };
-    cycle();
-    const before = count();
-    for (let i = 0; i < 5; i++) cycle();
-    // The API's last connection may still be closing.
-    await eventually(() => count().every((now, index) => now <= before[index]));
+    cycles();
+    // A dataplane that stands by is started meanwhile, and the API's last connection may still be closing: what leaks grows
+    // with all cycles.
+    await eventually(() => {
+      const before = count();
+      cycles();
+      return count().every((now, index) => now <= before[index]);
+    });
     expect(hasDevice(c3)).toBe(false);
     expect(ping(c2, GATEWAY)).toBe(true);
   });
@@ -357,21 +362,6 @@ describe.skipIf(!canRun)("a router that cannot start", () => {
     const socket = { TAPIR_SOCKET: "/nowhere/t.sock" };
     expect(tapir(["show", "ports"], { environment: socket }).stderr).not.toMatch(/^\s+at /m);
     expect(tapir(["show", "ports"], { environment: { ...socket, TAPIR_DEBUG: "1" } }).stderr).toMatch(/^\s+at /m);
-  });
-});
-
-describe.skipIf(!canRun)("systemd", () => {
-  it("is told when the router is ready", async () => {
-    const tools = temporaryFolder();
-    const told = join(tools, "told");
-    mkdirSync(join(tools, "bin"));
-    // In place of systemd's tool, which a machine without systemd does not have.
-    const tool = join(tools, "bin/systemd-notify");
-    writeFileSync(tool, `#!/bin/sh\necho "$NOTIFY_SOCKET $*" > ${told}\n`, { mode: 0o755 });
-    const environment = { NOTIFY_SOCKET: "/run/notify", PATH: `${join(tools, "bin")}:${process.env.PATH}` };
-    const router = await startRouter(lab(""), { environment });
-    await eventually(() => existsSync(told) && readFileSync(told, "utf8").endsWith("\n"));
-    expect(readFileSync(told, "utf8")).toBe(`/run/notify --ready --pid=${router.child.pid}\n`);
   });
 });
 
