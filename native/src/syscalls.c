@@ -56,7 +56,7 @@ static const struct entry entries[] = {
     CALL(futex),
 
     // The channel to the control process, and its descriptors.
-    CALL(accept4), CALL(getsockopt), CALL(recvmsg),
+    CALL(recvmsg),
     CALL(sendmsg),
     CALL(close),
     CALL(epoll_ctl),
@@ -75,6 +75,9 @@ static const struct entry entries[] = {
 #ifdef __NR_poll
     CALL(poll),
 #endif
+
+    // Whether the device of a packet socket that says ENETDOWN is gone.
+    CALL(getsockname),
 
     // A dataplane that has lost its control process waits for the next one on a socket that it was given.
     CALL(accept4),
