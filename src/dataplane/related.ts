@@ -55,12 +55,12 @@ function hasImpossibleMtu(memory: DataView, { l4 }: Frame): boolean {
 }
 
 /**
- * Whether a station of a network tells of a packet that went elsewhere: what it quotes must have gone to its hardware
- * address. On an uplink, whoever is on the path may tell.
+ * Whether a container whose port has a guard tells of a packet that went elsewhere: what it quotes must have gone to its
+ * hardware address. Without guard, and on an uplink, anybody may tell, as in Linux.
  */
 function isFromElsewhere(router: Router, frame: Frame): boolean {
   const ingress = router.interfaces[frame.ingressInterface] as Interface;
-  if (!ingress.isNetwork) return false;
+  if (router.ports.guards[frame.ingressPort] === undefined) return false;
   const quoted = destinationAddress(router.memory, frame.l4 + ICMP_HEADER_BYTES);
   const route = router.routes.find(frame, quoted);
   if (route === undefined || route.kind !== RouteKind.UNICAST || route.interface !== ingress.index) return true;

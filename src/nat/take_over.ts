@@ -10,8 +10,10 @@ import { invertPorts, withSourceIdent } from "../conntrack/tuple.ts";
 
 /** Ports that are looked at. */
 const MOST_TRIES = 64;
-/** How many times as many flows the other one's port must hold. */
+/** How many times as many flows the other one's port must hold, */
 const MANY_TIMES = 2;
+/** and at least more than these: who holds few has not taken them all, and few ports run out as they do in Linux. */
+const MANY = 64;
 
 /**
  * Ends a flow that has one of the `size` ports (or identifiers) from `low` on, so that the flow at `base`, which is not
@@ -27,7 +29,7 @@ export function takeOverPort(
   random: number,
 ): number {
   const { shares } = table;
-  const least = shares.heldBy(table.portOf(base >> FLOW_SHIFT)) * MANY_TIMES;
+  const least = Math.max(MANY, shares.heldBy(table.portOf(base >> FLOW_SHIFT)) * MANY_TIMES);
   const tries = Math.min(size, MOST_TRIES);
   for (let i = 0; i < tries; i++) {
     const ident = low + ((random + i) % size);

@@ -17,8 +17,8 @@ function router(plan = defaultPlan()): TestRouter {
 }
 
 /** c1 talks to the server; what the flow's packets look like on each side. */
-function talking(): TestRouter {
-  const r = router();
+function talking(plan = defaultPlan()): TestRouter {
+  const r = router(plan);
   r.fromC1(udp({ source: C1, destination: SERVER }, 5000, 53));
   r.fromServer(udp({ source: SERVER, destination: WAN }, 53, 5000));
   return r;
@@ -39,8 +39,11 @@ describe("a forged ICMP error", () => {
     }
   });
 
-  it("of a neighbour's about a flow that is not his reaches neither end", () => {
-    const r = talking();
+  it("of a neighbour's about a flow that is not his reaches neither end, where his port has a guard", () => {
+    const plan = defaultPlan();
+    plan.ports[Port.C2].guard = { mac: MACS.c2 };
+    plan.ports[Port.C1].guard = { mac: MACS.c1 };
+    const r = talking(plan);
     // To the server, in c1's name and in his own: "nobody listens there".
     expect(r.fromC2(icmp({ source: C2, destination: SERVER }, 3, 3, 0, cameInside))).toEqual([]);
     expect(r.fromC2(icmp({ source: C1, destination: SERVER }, 3, 3, 0, cameInside))).toEqual([]);
@@ -49,6 +52,11 @@ describe("a forged ICMP error", () => {
     expect(r.stopped("icmp-error-forged")).toBe(3);
     // The one whom it was sent to may say so.
     expect(r.fromC1(icmp({ source: C1, destination: SERVER }, 3, 3, 0, cameInside))[0]).toMatchObject({ source: WAN });
+  });
+
+  it("passes without guard, as in Linux", () => {
+    const r = talking();
+    expect(r.fromC2(icmp({ source: C2, destination: SERVER }, 3, 3, 0, cameInside))[0]).toMatchObject({ source: WAN });
   });
 
   it("about no flow stops", () => {
