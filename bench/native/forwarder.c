@@ -75,7 +75,7 @@ static void receive_by_ring(struct port *port) {
   for (int i = 0; i < asked; i++) {
     ring_read(&ring, port->fd, burst.frames[i].iov_base, SUPER_FRAME_BYTES, (uint64_t)i);
   }
-  if (!ring_submit(&ring)) die_errno("io_uring_enter");
+  if (ring_submit(&ring) != 0) die_errno("io_uring_enter");
   while (ring_next(&ring, &tag, &result)) {
     if (result < 0 && result != -EAGAIN) die("read: %s", strerror(-result));
     if (result <= 0) continue;
@@ -92,7 +92,7 @@ static void transmit_by_ring(struct port *port) {
   uint64_t tag;
   int32_t result;
   for (int i = 0; i < burst.count; i++) ring_write(&ring, port->fd, &burst.frames[i], 1, (uint64_t)i);
-  if (!ring_submit(&ring)) die_errno("io_uring_enter");
+  if (ring_submit(&ring) != 0) die_errno("io_uring_enter");
   while (ring_next(&ring, &tag, &result)) {
     if (result < 0) port->refused++;
     else port->transmitted++;
