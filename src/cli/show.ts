@@ -64,15 +64,23 @@ export async function show(socket: string, table: Shown, asJson: boolean): Promi
 interface PortRow extends Record<string, unknown> {
   /** Of an uplink with `address: dhcp`. */
   lease?: LeaseView;
+  /** Of a port that Docker has asked for. */
+  container?: string;
 }
 
-/** Leases, and what rate limits have dropped, have columns where there are any. */
+/** Containers, leases, and what rate limits have dropped, have columns where there are any. */
 function formatPorts(rows: PortRow[]): string {
-  const limited = ["rxLimited", "flowsLimited"].filter((name) => rows.some((row) => Number(row[name] ?? 0) > 0));
-  const columns = [...(COLUMNS.ports as string[]), ...limited];
-  if (rows.every(({ lease }) => lease === undefined)) return formatTable(rows, columns);
-  const told = rows.map((row) => ({ ...row, lease: row.lease === undefined ? "" : describe(row.lease) }));
-  return formatTable(told, [...columns, "lease"]);
+  const [name, ...columns] = COLUMNS.ports as string[];
+  const hasContainers = rows.some(({ container }) => container !== undefined);
+  const hasLeases = rows.some(({ lease }) => lease !== undefined);
+  const limited = ["rxLimited", "flowsLimited"].filter((each) => rows.some((row) => Number(row[each] ?? 0) > 0));
+  const told = rows.map((row) => ({
+    ...row,
+    container: row.container ?? "",
+    lease: row.lease === undefined ? "" : describe(row.lease),
+  }));
+  const shown = [name, ...(hasContainers ? ["container"] : []), ...columns, ...limited];
+  return formatTable(told, hasLeases ? [...shown, "lease"] : shown);
 }
 
 function describe({ state, address, server, expiresSeconds }: LeaseView): string {

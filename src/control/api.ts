@@ -8,6 +8,7 @@ import { Ajv, type ValidateFunction } from "ajv";
 import type { ApiRoute, JsonRoute } from "./api_route.ts";
 import { ROUTES } from "./api_routes.ts";
 import { DataplaneDownError, ExitCode, TapirError, UnknownNameError } from "./errors.ts";
+import { HttpError, parseBody, readBytes, sendJson } from "./http_json.ts";
 import type { RunningRouter } from "./router.ts";
 
 /** Longest request body in bytes, where a route says no other. */
@@ -24,17 +25,6 @@ export const API_LIMITS = {
   /** At one time, streams of events and captures among them; more are closed at once. */
   connections: 256,
 };
-
-class HttpError extends Error {
-  readonly status: number;
-  readonly headers: Record<string, string>;
-
-  constructor(status: number, message: string, headers: Record<string, string> = {}) {
-    super(message);
-    this.status = status;
-    this.headers = headers;
-  }
-}
 
 export function createApi(router: RunningRouter, limits = API_LIMITS): Server {
   const server = createServer(limits, (request, response) => {
@@ -74,7 +64,7 @@ async function answer(router: RunningRouter, request: IncomingMessage, response:
   if ("stream" in route) return route.stream(router, request, response);
   const query = new URL(request.url ?? "/", "http://router").searchParams;
   const body = route.body === undefined ? undefined : await readBody(request, route);
-  send(response, 200, await route.handle(router, { request, params, query, body }));
+  sendJson(response, 200, await route.handle(router, { request, params, query, body }));
 }
 
 /** Steps of each route's path, split once. */
@@ -142,34 +132,6 @@ async function readBody(request: IncomingMessage, route: JsonRoute): Promise<unk
   throw new HttpError(400, `the request's body: ${place === "" ? "" : `${place} `}${error.message}`);
 }
 
-async function readBytes(request: IncomingMessage, limitBytes: number): Promise<Buffer> {
-  const chunks: Buffer[] = [];
-  let length = 0;
-  for await (const chunk of request as AsyncIterable<Buffer>) {
-    length += chunk.length;
-    if (length > limitBytes) {
-      throw new HttpError(413, `a request has at most ${limitBytes} bytes`, { connection: "close" });
-    }
-    chunks.push(chunk);
-  }
-  return Buffer.concat(chunks);
-}
-
-function parseBody(bytes: Buffer): unknown {
-  try {
-    const body: unknown = JSON.parse(bytes.toString("utf8"));
-    if (typeof body === "object" && body !== null && !Array.isArray(body)) return body;
-  } catch {
-    // Said below.
-  }
-  throw new HttpError(400, "the request's body is not a JSON object");
-}
-
-function send(response: ServerResponse, status: number, body: unknown, headers: Record<string, string> = {}): void {
-  response.writeHead(status, { "content-type": "application/json", ...headers });
-  response.end(`${JSON.stringify(body ?? {})}\n`);
-}
-
 function fail(response: ServerResponse, error: Error): void {
   if (response.headersSent) {
     response.destroy();
@@ -177,7 +139,7 @@ function fail(response: ServerResponse, error: Error): void {
   }
   const headers = error instanceof HttpError ? error.headers : {};
   const exitCode = error instanceof TapirError ? { exitCode: error.exitCode } : {};
-  send(response, statusOf(error), { error: error.message, ...exitCode }, headers);
+  sendJson(response, statusOf(error), { error: error.message, ...exitCode }, headers);
 }
 
 function statusOf(error: Error): number {

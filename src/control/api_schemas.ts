@@ -16,6 +16,7 @@ export const PortSchema = Type.Object({
   device: Type.String(),
   namespace: orNull(Type.String({ description: "Path of its network namespace; null for the router's own." })),
   mtu: Type.Integer(),
+  container: Type.Optional(Type.String({ description: "What Docker calls the container behind it." })),
   state: Type.String({ description: "`up`, or `failed (why)`." }),
   rxFrames: Type.Optional(count()),
   rxBytes: Type.Optional(count()),

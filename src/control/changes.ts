@@ -17,7 +17,7 @@ import {
 } from "./configuration/configuration.ts";
 import type { Action, Difference } from "./difference.ts";
 import { ExitCode, TapirError, UnknownNameError } from "./errors.ts";
-import { type Cause, History, type HistoryEntry } from "./history.ts";
+import { type Cause, History, type HistoryEntry, isContainers } from "./history.ts";
 
 /** A change may wait so long for its confirmation. */
 export const LONGEST_CONFIRM_SECONDS = 86_400;
@@ -82,7 +82,7 @@ export class Changes {
   /** Throws while a change waits for its confirmation, for all that is not a container or the rollback itself. */
   refuseWhilePending(cause: Cause): void {
     const { pending } = this;
-    if (pending === null || cause.container !== undefined || cause.source === "rollback") return;
+    if (pending === null || isContainers(cause) || cause.source === "rollback") return;
     throw new TapirError(
       `change #${pending.number} waits for its confirmation (${pending.secondsLeft} s left): tapir confirm, or tapir rollback`,
     );

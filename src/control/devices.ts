@@ -69,7 +69,8 @@ export function noNamespaceOf({ name, netns }: DevicePlan): string | undefined {
 
 function noNamespace(path: string): string {
   const name = /^\/run\/netns\/(.*)$/.exec(path)?.[1];
-  if (name === undefined) return `no process with the namespace ${path}`;
+  if (path.startsWith("/proc/")) return `no process with the namespace ${path}`;
+  if (name === undefined) return `no namespace at ${path}`;
   return `no namespace called ${name} (ip netns add ${name})`;
 }
 
@@ -95,6 +96,10 @@ function configureTap(plan: DevicePlan): void {
     `link set dev ${ifname} address ${plan.mac}`,
     `link set dev ${ifname} mtu ${plan.mtu === 0 ? 1500 : plan.mtu}`,
   ];
+  if (plan.isHandedOver) {
+    runIp(plan, lines);
+    return;
+  }
   if (address !== undefined) {
     lines.push(`addr add ${formatAddress(address.address)}/${address.prefixLength} dev ${ifname}`);
   }

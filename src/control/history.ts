@@ -12,12 +12,17 @@ const MOST_ACTIONS = 50;
 
 /** Where a change comes from. */
 export interface Cause {
-  /** `start`, `apply`, `sighup`, `attach`, `detach`, `rollback`, `iptables`, … */
+  /** `start`, `apply`, `sighup`, `attach`, `detach`, `rollback`, `iptables`, `docker`, … */
   source: string;
   /** A file, a container, a command: what there is to say besides. */
   detail?: string;
   /** A container that has come or gone at run time: rolling back the rest does not undo it. */
   container?: { network: string; name: string; port?: PortConfiguration };
+}
+
+/** Whether it is a container that has come or gone, or anything else that Docker has asked for. */
+export function isContainers({ source, container }: Cause): boolean {
+  return container !== undefined || source === "docker";
 }
 
 export interface HistoryEntry {
@@ -78,7 +83,7 @@ export class History {
 
   /** The entry before the newest change that was no container's coming or going; undefined when there is none. */
   get beforeLastChange(): number | undefined {
-    const last = this.kept.findLastIndex(({ cause }) => cause.container === undefined);
+    const last = this.kept.findLastIndex(({ cause }) => !isContainers(cause));
     return last <= 0 ? undefined : this.kept[last - 1].number;
   }
 

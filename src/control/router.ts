@@ -325,7 +325,10 @@ export class RunningRouter extends DataplaneQuestions {
     cause: Cause = { source: "api" },
     isLenient = false,
   ): Promise<void> {
-    return this.inTurn(() => this.changeTo(edit(this.configuration), cause, isLenient));
+    return this.inTurn(() => {
+      const edited = edit(this.configuration);
+      return this.changeTo(this.services.docker.keep(edited), cause, isLenient);
+    });
   }
 
   /** Runs one piece of work after the other; one that fails holds up none behind it. */
@@ -336,7 +339,8 @@ export class RunningRouter extends DataplaneQuestions {
   }
 
   /** What changing to a configuration that `checkConfiguration` accepts would do. */
-  differenceTo(configuration: Configuration): Difference {
+  differenceTo(wanted: Configuration): Difference {
+    const configuration = this.services.docker.keep(wanted);
     const next = this.resolve(configuration);
     const actions = compareConfigurations(this.configuration, configuration);
     const { opening } = this.compare(next);

@@ -2,6 +2,7 @@
 import type { RuleLog } from "../dataplane/messages.ts";
 import { createApi } from "./api.ts";
 import { resolvePlan } from "./configuration/configuration.ts";
+import { withDockerAtStart } from "./docker/plugin.ts";
 import { createLog, type Log, type LogOptions } from "./log.ts";
 import { CONFINED, confinementOf, keepWhatControlNeeds, lacksOf } from "./privilege.ts";
 import { readConfiguration } from "./read_configuration.ts";
@@ -23,10 +24,12 @@ export interface RunOptions extends LogOptions {
  * program has been replaced while it ran.
  */
 export async function run(file: string, socket: string | undefined, options: RunOptions = {}): Promise<void> {
-  const configuration = readConfiguration(file);
+  const written = readConfiguration(file);
+  const { socket: ownSocket, services } = resolvePlan(written);
+  const configuration = withDockerAtStart(written, services.docker);
   const log = createLog(options);
   const service = new ServiceManager(process.env);
-  const place = new SocketPlace(socket ?? resolvePlan(configuration).socket);
+  const place = new SocketPlace(socket ?? ownSocket);
   let finish = (): void => {};
   const ended = new Promise<void>((resolve) => {
     finish = resolve;
@@ -58,6 +61,7 @@ export async function run(file: string, socket: string | undefined, options: Run
     router.upgrade = new Upgrade(router);
     const server = createApi(router);
     await place.listen(server);
+    await router.services.docker.restore();
     tellConfinement(router, log);
     log.info(`ready: ${statusOf(router, place)}`);
     service.ready(statusOf(router, place));

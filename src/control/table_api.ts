@@ -23,7 +23,7 @@ export const TABLE_ROUTES: readonly ApiRoute[] = [
     path: "/v1/ports",
     summary: "Ports with their devices and counters.",
     answer: Type.Array(PortSchema),
-    handle: (router) => router.ports(),
+    handle: async (router) => router.services.docker.named(await router.ports()),
   },
   {
     method: "GET",

@@ -277,11 +277,14 @@ export function stopOf(kind: number): number {
   }
 }
 
-/** Two networks of which one is isolated have nothing to say to each other, published ports included. */
+/**
+ * Two networks of which one is isolated have nothing to say to each other, published ports included; neither have an
+ * internal network and an uplink.
+ */
 export function areIsolated(interfaces: readonly (Interface | undefined)[], ingress: number, egress: number): boolean {
   if (ingress === egress) return false;
   const from = interfaces[ingress];
   const to = interfaces[egress];
-  if (from === undefined || to === undefined || !from.isNetwork || !to.isNetwork) return false;
-  return from.isIsolated || to.isIsolated;
+  if (from === undefined || to === undefined) return false;
+  return from.isNetwork && to.isNetwork ? from.isIsolated || to.isIsolated : from.isInternal || to.isInternal;
 }

@@ -26,6 +26,8 @@ export class Interface {
   readonly isLeased: boolean;
   /** A network: nothing passes between it and other networks. */
   readonly isIsolated: boolean;
+  /** A network: nothing passes between it and the uplinks. */
+  readonly isInternal: boolean;
   /** A network: some of its ports have a guard; some are isolated; frames that are switched meet the bridge chain. */
   readonly isGuarded: boolean;
   readonly hasIsolatedPorts: boolean;
@@ -50,6 +52,7 @@ export class Interface {
     this.shared = plan.shared;
     this.isLeased = plan.isLeased === true;
     const own = ports.filter((port) => this.isNetwork && port.interface === plan.index);
+    this.isInternal = this.isNetwork && plan.internal === true;
     this.isIsolated = this.isNetwork && plan.isolated === true;
     this.isGuarded = own.some(({ guard }) => guard !== undefined);
     this.hasIsolatedPorts = own.some(({ isolated }) => isolated === true);

@@ -46,6 +46,8 @@ export interface InterfacePlan {
   mtu: number;
   /** A network: nothing passes between it and other networks. */
   isolated?: boolean;
+  /** A network: nothing passes between it and the uplinks. */
+  internal?: boolean;
 }
 
 /** A device the router holds. Frames of a network's ports are bridged; an uplink has exactly one port. */

@@ -42,7 +42,7 @@ export const STOP_REASONS: readonly Reason[] = [
   dropped("address-spoofed", "the source is not the address of the container behind the port"),
   dropped("vlan-unjudged", "tagged frame where a bridge policy or the port's guard would have to look inside"),
   dropped("port-isolated", "from one isolated port of a network to another"),
-  dropped("network-isolated", "between networks of which one is isolated"),
+  dropped("network-isolated", "between networks of which one is isolated, or an internal one and an uplink"),
   dropped("bridge-drop", "dropped by the bridge chain"),
   dropped("bridge-reject", "rejected by the bridge chain"),
   dropped("same-port", "the destination is behind the port it came from"),

@@ -147,7 +147,7 @@ describe("the shape", () => {
     [
       "ports",
       "{ c1: { netns: ../x } }",
-      [`f:3:17: networks.lab.ports.c1.netns: expected a network namespace's name, not "../x"`],
+      [`f:3:17: networks.lab.ports.c1.netns: expected a network namespace's name or path, not "../x"`],
     ],
     ["ports", "{ c1: { netns: .. } }", [expect.stringContaining("f:3:17: networks.lab.ports.c1.netns")]],
     [

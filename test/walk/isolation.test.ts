@@ -153,3 +153,30 @@ describe("isolated networks", () => {
     expect(r.stopped("network-isolated")).toBe(2);
   });
 });
+
+describe("internal networks", () => {
+  it("reach no uplink and are reached from none, published ports included, but other networks and the router", () => {
+    const publish = [{ protocol: 17, interface: 1, ports: { first: 53, last: 53 }, to: word(ADDRESSES.c2) }];
+    const plan = planOfThree({ publish });
+    plan.interfaces[0].internal = true;
+    plan.interfaces.push({
+      ...plan.interfaces[0],
+      index: 2,
+      name: "other",
+      address: word("10.55.67.1"),
+      mac: OTHER_MAC,
+    });
+    plan.interfaces[2].internal = false;
+    plan.ports.push({ index: O1, name: "o1", interface: 2 });
+    const r = new Lan(plan).meet();
+    r.introduce();
+    r.arp(O1, { operation: 1, senderMac: O1_MAC, sender: "10.55.67.2", target: "10.55.67.1" }, BROADCAST);
+    expect(byGateway(r, "c1", udp({ ...ACROSS, destination: "203.0.113.2" }, 1, 2))).toEqual([]);
+    expect(r.fromServer(udp({ source: "203.0.113.2", destination: "203.0.113.1" }, 4000, 53))).toEqual([]);
+    expect(r.fromServer(udp({ source: "203.0.113.2", destination: ADDRESSES.c1 }, 4000, 53))).toEqual([]);
+    expect(r.stopped("network-isolated")).toBe(3);
+    expect(r.router.flows.count).toBe(0);
+    expect(byGateway(r, "c1", udp(ACROSS, 1, 2))[0]).toMatchObject({ port: O1 });
+    expect(fromO1(r, udp({ ...RETURN, destination: "203.0.113.2" }, 1, 2))[0]).toMatchObject({ port: 2 });
+  });
+});

@@ -126,6 +126,7 @@ export class InterfaceBuilder {
       mac,
       mtu,
       ...(isolation.includes("network") ? { isolated: true } : {}),
+      ...(isolation.includes("uplinks") ? { internal: true } : {}),
     });
     this.connect({ interface: index, name, prefix: subnet, address: gateway }, [...path, "subnet"]);
     const context: NetworkContext = {
@@ -159,11 +160,7 @@ export class InterfaceBuilder {
   }
 
   private addPort(network: NetworkContext, name: string, port: PortConfiguration, path: Path): void {
-    if (port.netns === undefined && port.pid === undefined) {
-      this.report(path, 'a port needs "netns" or "pid"', "key");
-    } else if (port.netns !== undefined && port.pid !== undefined) {
-      this.report([...path, "pid"], '"netns" and "pid" exclude each other', "key");
-    }
+    this.checkPlace(port, path);
     const address = this.readPortAddress(network, port, path);
     if (port.defaultRoute === true && port.address === undefined) {
       this.report([...path, "defaultRoute"], 'a default route needs an "address"', "key");
@@ -177,6 +174,7 @@ export class InterfaceBuilder {
       mtu: network.mtu,
       mac: this.readPortMac(network, name, port, path),
       ...(address === undefined ? {} : { address: { address, prefixLength: network.subnet.length } }),
+      ...(port.handedOver === true ? { isHandedOver: true as const } : {}),
       ...(port.defaultRoute === true ? { defaultVia: network.gateway } : {}),
     };
     const isIsolated = port.isolated ?? network.hasIsolatedPorts;
@@ -189,6 +187,19 @@ export class InterfaceBuilder {
       ...withOwnSeeds(this.readImpair(port.impair, path) ?? network.impair, name),
     };
     this.addDevice(interfaceKey("network", network.name), network.index, device, path, settings);
+  }
+
+  private checkPlace({ netns, pid, handedOver, defaultRoute }: PortConfiguration, path: Path): void {
+    const named = Object.entries({ netns, pid, handedOver }).flatMap(([key, value]) =>
+      value === undefined ? [] : key,
+    );
+    const [first, second] = named;
+    if (first === undefined) this.report(path, 'a port needs "netns" or "pid"', "key");
+    else if (second !== undefined)
+      this.report([...path, second], `"${first}" and "${second}" exclude each other`, "key");
+    else if (handedOver === true && defaultRoute === true) {
+      this.report([...path, "defaultRoute"], "a device that is handed over gets its routes from who takes it", "key");
+    }
   }
 
   private readPortAddress(network: NetworkContext, port: PortConfiguration, path: Path): number | undefined {

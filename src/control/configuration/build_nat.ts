@@ -103,7 +103,7 @@ export class NatBuilder {
     if (from === undefined || out === undefined || (rule.ports !== undefined && ports === undefined)) return undefined;
     return {
       out,
-      rule: { source: { is: [rangeOf(from)] }, out: { is: [rule.out] }, matches: [] },
+      rule: { source: { is: [rangeOf(from)] }, out: { is: [rule.out] }, matches: [], ...nameOf(rule) },
       options: {
         ...(ports === undefined ? {} : { ports }),
         ...(rule.fullyRandom === true ? { randomFully: true } : {}),
@@ -193,6 +193,7 @@ export class NatBuilder {
       destination: { is: [{ first: address, last: address }] },
       protocol: { is: protocol },
       matches: [{ kind: protocol === Protocol.TCP ? "tcp" : "udp", destinationPort: { is: ports } } satisfies Match],
+      ...nameOf(rule),
       target: {
         kind: "DNAT",
         addresses: { first: to, last: to },
@@ -283,6 +284,10 @@ export class NatBuilder {
     else return { first, last };
     return undefined;
   }
+}
+
+function nameOf({ name }: { name?: string }): { name?: string } {
+  return name === undefined ? {} : { name };
 }
 
 function counted(ports: number): string {

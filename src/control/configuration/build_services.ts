@@ -3,7 +3,7 @@ import { formatAddress } from "../../packet/ipv4_address.ts";
 import { isUnicast, readAddress } from "./addresses.ts";
 import { type Path, quote, type Report } from "./errors.ts";
 import type { Configuration } from "./schema.ts";
-import { DEFAULT_IPFIX, DEFAULT_SNAPSHOT_SECONDS } from "./schema_services.ts";
+import { DEFAULT_DOCKER, DEFAULT_IPFIX, DEFAULT_SNAPSHOT_SECONDS } from "./schema_services.ts";
 
 /** A place on the network; the address as a dotted quad. */
 export interface Endpoint {
@@ -21,11 +21,19 @@ export interface IpfixPlan {
   natEvents: boolean;
 }
 
+/** Paths, all of them absolute. */
+export interface DockerPlan {
+  socket: string;
+  state: string;
+  engine: string;
+}
+
 /** What the control process offers and sends beside the API; each may change while the router runs. */
 export interface ServicesPlan {
   metrics?: Endpoint;
   ipfix?: IpfixPlan;
   snapshot?: SnapshotPlan;
+  docker?: DockerPlan;
 }
 
 export interface SnapshotPlan {
@@ -35,7 +43,7 @@ export interface SnapshotPlan {
 
 const LOOPBACK = 127;
 
-export function buildServices({ control, export: exported }: Configuration, report: Report): ServicesPlan {
+export function buildServices({ control, export: exported, docker }: Configuration, report: Report): ServicesPlan {
   const metrics =
     control?.metrics === undefined ? undefined : readMetrics(control.metrics, control.metricsAnyAddress, report);
   const { ipfix } = exported ?? {};
@@ -52,6 +60,7 @@ export function buildServices({ control, export: exported }: Configuration, repo
     ...(ipfix === undefined || collector === undefined
       ? {}
       : { ipfix: { ...DEFAULT_IPFIX, ...ipfix, collector: { address: collector.address, port: collector.port } } }),
+    ...(docker === undefined ? {} : { docker: { ...DEFAULT_DOCKER, ...docker } }),
   };
 }
 

@@ -32,6 +32,8 @@ export interface DevicePlan {
    * the device, for which the device has to accept frames.
    */
   mac: string;
+  /** Left down in the router's own namespace for another program, which configures it. */
+  isHandedOver?: true;
   /** Address that the TAP gets in its namespace. */
   address?: { address: number; prefixLength: number };
   raw?: RawPlan;
@@ -43,7 +45,7 @@ export interface DevicePlan {
 
 /** Path of the namespace that a configuration means by `netns` or `pid`; undefined for the router's own. */
 export function netnsPath(place: { netns?: string; pid?: number }): string | undefined {
-  if (place.netns !== undefined) return `/run/netns/${place.netns}`;
+  if (place.netns !== undefined) return place.netns.startsWith("/") ? place.netns : `/run/netns/${place.netns}`;
   return place.pid === undefined ? undefined : `/proc/${place.pid}/ns/net`;
 }
 

@@ -25,19 +25,29 @@ import {
 import { rateLimit } from "./schema_rate_limit.ts";
 import { NeighbourSchema, RouteSchema, RoutingSchema } from "./schema_routing.ts";
 import { chain, iptablesText, sets } from "./schema_rules.ts";
-import { ControlSchema, ExportSchema } from "./schema_services.ts";
+import { ControlSchema, DockerSchema, ExportSchema } from "./schema_services.ts";
 import { UplinkSchema } from "./schema_uplinks.ts";
 
 export const DEFAULT_MTU = 1500;
 export const DEFAULT_IFNAME = "eth0";
 export const DEFAULT_AGEING_SECONDS = 300;
+const ISOLATION_WORDS = "ports, network or uplinks";
 export const DEFAULT_LIMITS = { flows: 262_144, macs: 16_384, neighbours: 4096, routes: 1_000_000 };
 
 const PortSchema = Type.Object(
   {
-    netns: Type.Optional(netns({ description: "Network namespace of the container: a name in `/run/netns`." })),
+    netns: Type.Optional(
+      netns({ description: "Network namespace of the container: a name in `/run/netns`, or a path." }),
+    ),
     pid: Type.Optional(
       pid({ description: "Instead of `netns`: a process of the container, whose network namespace is used." }),
+    ),
+    handedOver: Type.Optional(
+      Type.Literal(true, {
+        title: "true",
+        description:
+          "Instead of `netns`: the device is made where the router runs and left down and without an address, for another program to move it into a container.",
+      }),
     ),
     ifname: Type.Optional(
       deviceName({ default: DEFAULT_IFNAME, description: "Name of the TAP device in the container." }),
@@ -74,7 +84,7 @@ const PortSchema = Type.Object(
     rateLimit: rateLimit("this port, in place of what the network says"),
     impair: impair("this port, in place of what the network says"),
   },
-  { ...CLOSED, title: "a map", description: "A container: exactly one of `netns` and `pid` is needed." },
+  { ...CLOSED, title: "a map", description: "A container: exactly one of `netns`, `pid` and `handedOver` is needed." },
 );
 
 const NetworkSchema = Type.Object(
@@ -90,9 +100,9 @@ const NetworkSchema = Type.Object(
       }),
     ),
     isolation: Type.Optional(
-      oneOrMore(Type.Enum(["ports", "network"], { title: "ports or network" }), "ports or network", {
+      oneOrMore(Type.Enum(["ports", "network", "uplinks"], { title: ISOLATION_WORDS }), ISOLATION_WORDS, {
         description:
-          "`ports`: its ports are isolated from each other. `network`: nothing passes between it and other networks.",
+          "`ports`: its ports are isolated from each other. `network`: nothing passes between it and other networks. `uplinks`: nothing passes between it and the uplinks.",
       }),
     ),
     antiSpoofing: Type.Optional(
@@ -103,6 +113,14 @@ const NetworkSchema = Type.Object(
       }),
     ),
     rateLimit: rateLimit("each of its ports"),
+    docker: Type.Optional(
+      Type.String({
+        pattern: "^[0-9a-f]{64}$",
+        title: "a network's id",
+        description:
+          "Written by the Docker driver: the id of the Docker network. Such a network comes and goes with Docker's alone.",
+      }),
+    ),
     impair: impair("each of its ports"),
     ports: Type.Optional(named(PortSchema, { title: "a map of ports", description: "Containers, by name." })),
   },
@@ -188,6 +206,7 @@ export const ConfigurationSchema = Type.Object(
     ),
     control: Type.Optional(ControlSchema),
     export: Type.Optional(ExportSchema),
+    docker: Type.Optional(DockerSchema),
   },
   { ...CLOSED, title: "a map", description: "Configuration of a Tapir router." },
 );

@@ -1,7 +1,7 @@
 /** The shape of what NAT and conntrack are told. */
 import { type Static, Type } from "typebox";
 import { LARGEST_TIMEOUT_SECONDS, LINUX_TIMEOUTS, type TimeoutSeconds } from "../../conntrack/timeouts.ts";
-import { address, CLOSED, integer, prefix } from "./schema_parts.ts";
+import { address, CLOSED, integer, prefix, ruleName } from "./schema_parts.ts";
 
 /** Addresses that one rule of source NAT may hand out. */
 export const MOST_POOL_ADDRESSES = 1024;
@@ -25,6 +25,7 @@ const sourceKeys = (what: string) => ({
     portSpan("Source ports (or ICMP identifiers) that flows may take. Default: their own, else one of its class."),
   ),
   fullyRandom: truth(false, "Whether each flow's source port is drawn at random, in place of kept."),
+  name: ruleName,
 });
 
 const MasqueradeSchema = Type.Object(sourceKeys("the uplink's address"), {
@@ -58,6 +59,7 @@ const PublishSchema = Type.Object(
         "Where it goes: an address of a network with a port, or with a range as long as `port`'s. Without a port, the port stays.",
       examples: ["10.55.66.3:80"],
     }),
+    name: ruleName,
   },
   { ...CLOSED, title: "a map { proto, on, port, to }" },
 );

@@ -22,6 +22,17 @@ export function named<T extends TSchema>(item: T, options: object) {
   return Type.Record(Type.String(), item, { propertyNames: { pattern: NAME_PATTERN }, ...options });
 }
 
+const LONGEST_RULE_NAME = 256;
+
+export const ruleName = Type.Optional(
+  Type.String({
+    minLength: 1,
+    maxLength: LONGEST_RULE_NAME,
+    title: `a text of 1 to ${LONGEST_RULE_NAME} characters`,
+    description: "Shown with the rule.",
+  }),
+);
+
 export const address = (options: object) => Type.String({ title: "an IPv4 address", ...options });
 export const prefix = (options: object) => Type.String({ title: "an IPv4 prefix", ...options });
 
@@ -37,7 +48,11 @@ export const deviceName = (options: object) =>
     ...options,
   });
 export const netns = (options: object) =>
-  Type.String({ pattern: "^(?!\\.{1,2}$)[^/\\s]{1,255}$", title: "a network namespace's name", ...options });
+  Type.String({
+    pattern: "^((?!\\.{1,2}$)[^/\\s]{1,255}|/[^\\s]{1,4095})$",
+    title: "a network namespace's name or path",
+    ...options,
+  });
 export const mtu = (options: object) => integer(LEAST_MTU, LARGEST_MTU, options);
 export const pid = (options: object) => integer(1, 4_194_304, { title: "a process id", ...options });
 export const hardwareAddress = (options: object) =>

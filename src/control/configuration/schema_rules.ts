@@ -1,8 +1,6 @@
 /** The shape of filter chains and their rules. */
 import { type Static, Type } from "typebox";
-import { CLOSED, integer, named, oneOrMore, prefix } from "./schema_parts.ts";
-
-const LONGEST_RULE_NAME = 256;
+import { CLOSED, integer, named, oneOrMore, prefix, ruleName } from "./schema_parts.ts";
 
 export const PROTOCOL_NAMES = ["tcp", "udp", "icmp"] as const;
 export const STATE_NAMES = ["new", "established", "related", "invalid"] as const;
@@ -93,14 +91,7 @@ const RuleSchema = Type.Object(
         description: "Answer of `reject`; `tcp-reset` needs `proto` tcp.",
       }),
     ),
-    name: Type.Optional(
-      Type.String({
-        minLength: 1,
-        maxLength: LONGEST_RULE_NAME,
-        title: `a text of 1 to ${LONGEST_RULE_NAME} characters`,
-        description: "Shown with the rule.",
-      }),
-    ),
+    name: ruleName,
   },
   { ...CLOSED, title: "a map", description: "Every key that is present must match; a list matches if a member does." },
 );

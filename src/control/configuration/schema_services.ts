@@ -14,6 +14,23 @@ export const DEFAULT_IPFIX = {
   natEvents: false,
 };
 
+export const DEFAULT_DOCKER = {
+  socket: "/run/docker/plugins/tapir.sock",
+  state: "/var/lib/tapir/docker.json",
+  engine: "/run/docker.sock",
+};
+
+const path = (byDefault: string, longest: number, description: string) =>
+  Type.Optional(
+    Type.String({
+      pattern: "^/[^\\u0000]*$",
+      maxLength: longest,
+      default: byDefault,
+      title: `an absolute path of at most ${longest} bytes`,
+      description,
+    }),
+  );
+
 const endpoint = (options: object) =>
   Type.String({ title: "an IPv4 address and a port like 127.0.0.1:9100", ...options });
 
@@ -120,4 +137,21 @@ export type IpfixConfiguration = Static<typeof IpfixSchema>;
 export const ExportSchema = Type.Object(
   { ipfix: Type.Optional(IpfixSchema) },
   { ...CLOSED, title: "a map", description: "What is told to others of the flows." },
+);
+
+export const DockerSchema = Type.Object(
+  {
+    socket: path(
+      DEFAULT_DOCKER.socket,
+      LONGEST_SOCKET_PATH,
+      "Unix socket on which dockerd finds the driver; its name without `.sock` is the driver's.",
+    ),
+    state: path(DEFAULT_DOCKER.state, 4095, "File in which Docker's networks and endpoints are kept over restarts."),
+    engine: path(
+      DEFAULT_DOCKER.engine,
+      LONGEST_SOCKET_PATH,
+      "Unix socket of dockerd, which is asked what containers are called.",
+    ),
+  },
+  { ...CLOSED, title: "a map", description: "Networks for Docker: `docker network create -d tapir`." },
 );
