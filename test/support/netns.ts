@@ -103,6 +103,11 @@ const PACKAGES: Record<string, string> = {
   birdc: "bird2",
   dnsmasq: "dnsmasq-base",
   "systemd-analyze": "systemd",
+  docker: "docker.io",
+  dockerd: "docker.io",
+  containerd: "containerd",
+  runc: "runc",
+  busybox: "busybox-static",
 };
 
 export function hasCommand(name: string): boolean {
