@@ -101,7 +101,7 @@ async function startRouter(
   writeFileSync(file, configuration);
   const args = words(process.execPath, [TAPIR, "run", "-f", file, "--socket", socket]);
   const running = spawnIn(undefined, "nsenter", args);
-  await running.until(/\bready\b/);
+  await running.until(/\bready\b/, 50_000);
   return {
     ...running,
     tapir: (...args) => {

@@ -1,6 +1,9 @@
 /** The Docker driver's protocol, its networks and endpoints. */
-import { statSync } from "node:fs";
+import { readFileSync, statSync } from "node:fs";
+import { join } from "node:path";
 import { beforeEach, describe, expect, it } from "vitest";
+import { parse } from "yaml";
+import { packageRoot } from "../../src/io/package_root.ts";
 import {
   call,
   createEndpoint,
@@ -17,6 +20,13 @@ import {
   WEB_PORT,
   WRITTEN,
 } from "../support/docker_driver.ts";
+
+interface ComposeNetwork {
+  driver: string;
+  internal?: boolean;
+  driver_opts: Record<string, unknown>;
+  ipam: { config: { subnet: string }[] };
+}
 
 describe("the protocol", () => {
   it("shakes hands", async () => {
@@ -82,6 +92,21 @@ describe("networks", () => {
     await createNetwork(bridge, {}, OTHER_NET, "10.55.67.0/24");
     expect(router.configuration.networks?.b1).toMatchObject({ mtu: 1300 });
     expect(router.configuration.nat?.masquerade?.map(({ from }) => from)).toEqual(["10.55.66.0/24"]);
+  });
+
+  it("are made as the compose example asks for them", async () => {
+    const text = readFileSync(join(packageRoot(), "examples/compose/compose.yaml"), "utf8");
+    const { networks } = parse(text) as { networks: Record<string, ComposeNetwork> };
+    for (const [index, { driver, internal, driver_opts, ipam }] of Object.values(networks).entries()) {
+      expect(driver).toBe("tapir");
+      const more = { "com.docker.network.internal": internal === true };
+      const options = Object.fromEntries(Object.entries(driver_opts).map(([key, value]) => [key, String(value)]));
+      expect(await createNetwork(options, more, String(index).repeat(64), ipam.config[0].subnet)).toEqual({});
+    }
+    expect(router.configuration.networks).toMatchObject({
+      front: { subnet: "10.55.66.0/24", isolation: ["network"] },
+      back: { subnet: "10.55.67.0/24", mtu: 1400, isolation: ["network", "uplinks"] },
+    });
   });
 
   it("that are internal have no way out", async () => {
