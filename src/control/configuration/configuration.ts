@@ -10,13 +10,8 @@ import { type ConfigurationError, formatError, formatPath, type Report } from ".
 import type { Configuration } from "./schema.ts";
 import { hasShape } from "./validate.ts";
 
-<<<<<<< HEAD
 export type { FormerPlan, ResolvedPlan } from "./build.ts";
-export type { Endpoint, IpfixPlan, ServicesPlan } from "./build_services.ts";
-=======
-export type { ResolvedPlan } from "./build.ts";
 export type { DockerPlan, Endpoint, IpfixPlan, ServicesPlan } from "./build_services.ts";
->>>>>>> 1ea460a (Docker networks: a driver for docker network create -d tapir serves next to the API)
 export type { DevicePlan } from "./devices.ts";
 export { type ConfigurationError, formatError } from "./errors.ts";
 export type { Configuration, PortConfiguration } from "./schema.ts";
