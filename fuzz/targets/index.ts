@@ -5,6 +5,7 @@ import { CAPTURE_FILE, DHCP, NETLINK } from "./bytes.ts";
 import { CHANNEL } from "./channel.ts";
 import { CONFIGURATION } from "./configuration.ts";
 import { IPTABLES, RESTORE } from "./iptables.ts";
+import { DHCP_SERVER, DNS } from "./network_services.ts";
 import { PIPELINE } from "./pipeline.ts";
 import { EXPLAIN, EXPRESSION, FLOW_FILTER, PACKET_TEXT } from "./words.ts";
 
@@ -19,6 +20,8 @@ export const TARGETS: readonly Target[] = [
   FLOW_FILTER,
   CAPTURE_FILE,
   DHCP,
+  DHCP_SERVER,
+  DNS,
   NETLINK,
   CHANNEL,
   API,

@@ -38,6 +38,16 @@ export const StationSchema = Type.Object({
 });
 export type Station = Static<typeof StationSchema>;
 
+export const LeaseSchema = Type.Object({
+  network: Type.String(),
+  address: Type.String(),
+  mac: Type.String(),
+  port: Type.String(),
+  hostName: orNull(Type.String({ description: "What the client calls itself." })),
+  state: Type.String({ description: "`fixed` (the port's address), `bound`, `offered`, `declined` or `over`." }),
+  expiresSeconds: orNull(count("Until the state ends; null where it has.")),
+});
+
 export const NeighbourSchema = Type.Object({
   interface: Type.String(),
   address: Type.String(),

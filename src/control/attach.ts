@@ -81,7 +81,7 @@ function interfaceOf(router: RunningRouter, network: string) {
   return found;
 }
 
-/** The first host address that neither the gateway nor a port has. */
+/** The first host address that neither the gateway nor a port has, nor a client of DHCP. */
 function freeAddress(router: RunningRouter, network: string): string {
   const { index, address, prefixLength } = interfaceOf(router, network);
   const { plan, devices } = router.resolved;
@@ -93,7 +93,8 @@ function freeAddress(router: RunningRouter, network: string): string {
   const first = address & (-1 << (32 - prefixLength));
   const hosts = 2 ** (32 - prefixLength) - 2;
   for (let host = 1; host <= hosts; host++) {
-    if (!used.has((first + host) | 0)) return formatAddress((first + host) | 0);
+    const free = (first + host) | 0;
+    if (!used.has(free) && !router.services.network.dhcp.isTaken(network, free)) return formatAddress(free);
   }
   throw new TapirError(`attach: ${network} has no free address left`);
 }

@@ -2,7 +2,16 @@
 import type { FlowFilter } from "../conntrack/filter.ts";
 import type { FlowView } from "../conntrack/format.ts";
 import type { TracePiece } from "../dataplane/explain/tracer.ts";
-import type { FoundRoute, RemovedFlows, Restored, RouteQuestion, ShowTable } from "../dataplane/messages.ts";
+import type {
+  FoundRoute,
+  OwnSocket,
+  RemovedFlows,
+  Restored,
+  RouteQuestion,
+  SentDatagram,
+  ServerQuestion,
+  ShowTable,
+} from "../dataplane/messages.ts";
 import type { TableName } from "../filter/rule_set.ts";
 import type { DataplaneProcess } from "./dataplane_process.ts";
 import { DataplaneDownError } from "./errors.ts";
@@ -28,6 +37,21 @@ export abstract class DataplaneQuestions {
 
   show(table: ShowTable): Promise<unknown> {
     return this.dataplane.request({ type: "show", table });
+  }
+
+  /** Sends a datagram to a station of a network. One that cannot be sent now is lost. */
+  sendDatagram(datagram: SentDatagram): void {
+    this.dataplane.request({ type: "send-datagram", datagram }).catch(() => {});
+  }
+
+  /** Sends a question to a server. Rejects where no route leads there. */
+  async askServer(question: ServerQuestion): Promise<OwnSocket> {
+    return (await this.dataplane.request({ type: "ask-server", question })) as OwnSocket;
+  }
+
+  /** Nothing more is expected of a server. */
+  forgetServer(socket: OwnSocket): void {
+    this.dataplane.request({ type: "forget-server", socket }).catch(() => {});
   }
 
   /** Has the dataplane time the stages of one burst in `everyBursts`, for so long. */

@@ -657,6 +657,7 @@ export class RunningRouter extends DataplaneQuestions {
       return;
     }
     if (notice.notice === "rule-log") this.events.ruleLog(notice.entry);
+    else if (notice.notice === "datagram") this.services.network.take(notice.datagram);
     else this.fail(notice.port, notice.errno);
   }
 

@@ -8,6 +8,7 @@ import {
   DropSchema,
   HealthSchema,
   InvariantsSchema,
+  LeaseSchema,
   NatRuleSchema,
   NeighbourSchema,
   PortSchema,
@@ -38,6 +39,13 @@ export const TABLE_ROUTES: readonly ApiRoute[] = [
     summary: "Next hops and their hardware addresses.",
     answer: Type.Array(NeighbourSchema),
     handle: showNeighbours,
+  },
+  {
+    method: "GET",
+    path: "/v1/leases",
+    summary: "Addresses that the networks' DHCP servers have given away.",
+    answer: Type.Array(LeaseSchema),
+    handle: async (router) => router.services.network.dhcp.view(),
   },
   {
     method: "GET",

@@ -38,6 +38,17 @@ export class ControlLink {
     }
   }
 
+  /** Tells the control process something that it can do without; false where it does not read fast enough. */
+  offer(notice: Notice): boolean {
+    if (this.isAlone || this.channel.isWaiting) return false;
+    try {
+      this.channel.send(notice);
+      return true;
+    } catch {
+      return false;
+    }
+  }
+
   /** Sends what could not be sent before. */
   flush(): void {
     if (this.isAlone || !this.channel.isWaiting) return;

@@ -55,6 +55,9 @@ export const COUNTER_NAMES = [
   /** Flows that went on in another dataplane, and entries that were no whole flow there. */
   "flowsAdopted",
   "flowsTorn",
+  /** Datagrams for the DHCP server and the DNS forwarder that were handed to the control process, and those that were not. */
+  "datagramsHanded",
+  "datagramsRefused",
 ] as const;
 
 export type CounterName = (typeof COUNTER_NAMES)[number];

@@ -28,6 +28,9 @@ export class Interface {
   readonly isIsolated: boolean;
   /** A network: nothing passes between it and the uplinks. */
   readonly isInternal: boolean;
+  /** A network: the router is its DHCP server; the gateway answers questions of DNS. */
+  readonly servesDhcp: boolean;
+  readonly servesDns: boolean;
   /** A network: some of its ports have a guard; some are isolated; frames that are switched meet the bridge chain. */
   readonly isGuarded: boolean;
   readonly hasIsolatedPorts: boolean;
@@ -53,6 +56,8 @@ export class Interface {
     this.isLeased = plan.isLeased === true;
     const own = ports.filter((port) => this.isNetwork && port.interface === plan.index);
     this.isInternal = this.isNetwork && plan.internal === true;
+    this.servesDhcp = this.isNetwork && plan.dhcp === true;
+    this.servesDns = this.isNetwork && plan.dns === true;
     this.isIsolated = this.isNetwork && plan.isolated === true;
     this.isGuarded = own.some(({ guard }) => guard !== undefined);
     this.hasIsolatedPorts = own.some(({ isolated }) => isolated === true);

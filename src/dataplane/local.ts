@@ -1,6 +1,7 @@
 /**
- * Local delivery: what the router does with packets for itself. It answers echo requests (RFC 1122 3.2.2.6) and has no
- * services of its own: other packets get what a host with closed ports answers (RFC 1122 3.2.2.1, RFC 9293 3.10.7.1).
+ * Local delivery: what the router does with packets for itself. It answers echo requests (RFC 1122 3.2.2.6), and hands
+ * datagrams for its DHCP server and DNS forwarder to the control process. Other packets get what a host with closed ports
+ * answers (RFC 1122 3.2.2.1, RFC 9293 3.10.7.1).
  */
 import { FLOW_SHIFT, FlowFlag, FlowWord } from "../conntrack/flow_layout.ts";
 import type { FlowId } from "../conntrack/flow_table.ts";
@@ -12,6 +13,7 @@ import { Stop } from "../packet/stop_reasons.ts";
 import { flags, TcpFlag } from "../packet/tcp.ts";
 import { clearVnetHeader } from "../packet/vnet_header.ts";
 import { Counter } from "./counters.ts";
+import { hearLocal } from "./datagrams.ts";
 import { sendIcmpError, sendReset } from "./refuse.ts";
 import type { Router } from "./router.ts";
 import { countPacket } from "./track.ts";
@@ -20,6 +22,10 @@ import { countPacket } from "./track.ts";
 const OWN_TTL = 64;
 
 export function deliver(router: Router, frame: Frame): number {
+  if (frame.protocol === Protocol.UDP) {
+    const stop = hearLocal(router, frame);
+    if (stop !== Stop.CONTINUE) return stop;
+  }
   // Of a shared address the kernel is the host: what the router does not know may be the kernel's own.
   if (router.interfaces[frame.ingressInterface]?.shared !== undefined) return Stop.LOCAL;
   switch (frame.protocol) {

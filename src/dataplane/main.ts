@@ -33,6 +33,7 @@ import { HandOver } from "./hand_over.ts";
 import { setLinkState } from "./link_state.ts";
 import { Loop } from "./loop.ts";
 import type { Reply, Request } from "./messages.ts";
+import { askServer, forgetServer, sendDatagram } from "./own_datagrams.ts";
 import type { PortPlan } from "./plan.ts";
 import { restoreFlows } from "./restore.ts";
 import { Router } from "./router.ts";
@@ -201,6 +202,12 @@ class Dataplane {
         return setLinkState(router, request.interface, request.isUp);
       case "show":
         return show(router, request.table, this.portCounters);
+      case "send-datagram":
+        return sendDatagram(router, request.datagram);
+      case "ask-server":
+        return askServer(router, request.question);
+      case "forget-server":
+        return forgetServer(router, request.socket);
       case "trace-start":
         return this.tracerOf(router).start(request.program, request.port, request.perSecond);
       case "trace-read":
@@ -262,6 +269,7 @@ class Dataplane {
     }
     const ruleLog = new RuleLogger(router, (entry) => this.control.send({ notice: "rule-log", entry }));
     router.rules.onLog = (rule, key) => ruleLog.note(rule, key);
+    router.datagrams.onDatagram = (datagram) => this.control.offer({ notice: "datagram", datagram });
     const { NOW_MICROSECONDS, BUSY_NS } = EngineState;
     this.loop = new Loop(
       router,

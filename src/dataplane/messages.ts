@@ -60,6 +60,12 @@ export type Request =
   | { id: number; type: "trace-stop"; trace: number }
   /** Descriptor: memory that holds what the next control process is to know, should this one end before it says "stop". */
   | { id: number; type: "keep-estate" }
+  /** Sends a datagram to a station of a network. */
+  | { id: number; type: "send-datagram"; datagram: SentDatagram }
+  /** Sends a datagram of the router's own to a server, from a port of its choice; the result is an `OwnSocket`. */
+  | { id: number; type: "ask-server"; question: ServerQuestion }
+  /** Nothing more is expected of a server. */
+  | { id: number; type: "forget-server"; socket: OwnSocket }
   /** Is answered, and nothing else: before the first message, to wait until the process is there to get it. */
   | { id: number; type: "hello" }
   /** Ends the loop; the process exits with 0 after its reply. */
@@ -73,7 +79,43 @@ export type Notice =
   /** A device failed for good (`error` is the errno's name); the port has been taken out of the loop. */
   | { notice: "port-error"; port: number; errno: number }
   | { notice: "rule-log"; entry: RuleLog }
+  | { notice: "datagram"; datagram: ReceivedDatagram }
   | { notice: "log"; level: "info" | "warn" | "error"; message: string };
+
+/** A UDP datagram for a service of the router's own. Addresses are host-order words, the payload is base64. */
+export interface ReceivedDatagram {
+  service: "dhcp" | "dns" | "answer";
+  /** Where it came in. */
+  interface: number;
+  port: number;
+  /** Of the frame's sender. */
+  mac: string;
+  source: number;
+  destination: number;
+  sourcePort: number;
+  destinationPort: number;
+  payload: string;
+}
+
+/** A datagram that leaves by a port of a network, to a hardware address. */
+export interface SentDatagram extends Omit<ReceivedDatagram, "service" | "mac"> {
+  /** Of the station that it is for. */
+  mac: string;
+}
+
+export interface ServerQuestion {
+  destination: number;
+  destinationPort: number;
+  payload: string;
+}
+
+/** Both ends of a question to a server. */
+export interface OwnSocket {
+  source: number;
+  sourcePort: number;
+  destination: number;
+  destinationPort: number;
+}
 
 /** Which counters rules begin with; without it, rules in the same words keep theirs. Numbers as `CompiledRules` has them. */
 export interface CounterCarry {

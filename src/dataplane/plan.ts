@@ -48,6 +48,9 @@ export interface InterfacePlan {
   isolated?: boolean;
   /** A network: nothing passes between it and the uplinks. */
   internal?: boolean;
+  /** A network: the control process is its DHCP server; answers questions of DNS. */
+  dhcp?: true;
+  dns?: true;
 }
 
 /** A device the router holds. Frames of a network's ports are bridged; an uplink has exactly one port. */

@@ -31,6 +31,7 @@ import { RouteEpochs } from "../routing/route_epochs.ts";
 import { BURST_LIMIT } from "./burst.ts";
 import type { Captures } from "./capture.ts";
 import { Counter, Counters } from "./counters.ts";
+import { DatagramGate } from "./datagrams.ts";
 import { endBridgedWithoutFilter, endFlows, endFlowsOf, endRepublished } from "./end_flows.ts";
 import type { Recorder } from "./explain/recorder.ts";
 import type { Stage } from "./explain/rehearse.ts";
@@ -96,6 +97,8 @@ export class Router {
   readonly fragments: Fragments;
   readonly impairments: Impairments;
   readonly police: Police;
+  /** Datagrams for the control process. */
+  readonly datagrams: DatagramGate;
   /** Slots of the datagrams that this burst has completed. */
   readonly reassembled: number[] = [];
   /** The one key that is filled anew for each question to a chain. */
@@ -159,6 +162,7 @@ export class Router {
     this.ports = new PortTable(options.portLimit);
     this.impairments = new Impairments(arena, options.io, this.counters, random);
     this.police = new Police(options.portLimit);
+    this.datagrams = new DatagramGate(options.portLimit, options.now);
     this.merger = new Merger(arena, options.io, options.portLimit);
     const ageingMs = plan.macAgeingSeconds * 1000;
     this.macs = new MacTable({ capacity: limits.macs, ageingMs, seed: random(), shares: new Shares() });

@@ -41,7 +41,7 @@ const STAGES: Record<string, readonly number[]> = {
   ],
   limits: [Stop.TTL_EXCEEDED, Stop.MTU_EXCEEDED],
   forward: [Stop.FORWARD_DROP, Stop.FORWARD_REJECT],
-  input: [Stop.INPUT_DROP, Stop.INPUT_REJECT, Stop.LOCAL, Stop.DHCP_CLIENT],
+  input: [Stop.INPUT_DROP, Stop.INPUT_REJECT, Stop.LOCAL, Stop.SERVICE_LIMIT, Stop.DHCP_CLIENT],
   output: [Stop.OUTPUT_DROP],
   nat: [Stop.NAT_PORTS_EXHAUSTED, Stop.HOST_LIMIT],
   flow: [Stop.FLOW_TABLE_FULL, Stop.FLOW_SHARE, Stop.FLOW_RATE],

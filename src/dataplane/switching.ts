@@ -15,6 +15,7 @@ import type { Frame } from "../packet/frame.ts";
 import { Stop } from "../packet/stop_reasons.ts";
 import { filterSwitched } from "./bridge_filter.ts";
 import { Counter } from "./counters.ts";
+import { hearBridged } from "./datagrams.ts";
 import { claimsGateway, guard } from "./guard.ts";
 import type { Interface } from "./interfaces.ts";
 import { FLOOD } from "./next_hop.ts";
@@ -89,7 +90,8 @@ function switchGroup(router: Router, frame: Frame, ingress: Interface): number {
     frame.flood = 1;
     return CONTINUE;
   }
-  // The router itself has no use for any of the others.
+  // The router itself has no use for any of the others, but for messages to its DHCP server.
+  if (ingress.servesDhcp) hearBridged(router, frame);
   frame.egressInterface = ingress.index;
   frame.egressPort = FLOOD;
   return filterSwitched(router, frame, FLOODED);

@@ -39,6 +39,7 @@ export const DhcpType = {
   ACK: 5,
   NAK: 6,
   RELEASE: 7,
+  INFORM: 8,
 } as const;
 
 export const DhcpOption = {
@@ -46,15 +47,20 @@ export const DhcpOption = {
   SUBNET_MASK: 1,
   ROUTER: 3,
   DNS: 6,
+  HOST_NAME: 12,
   DOMAIN: 15,
+  INTERFACE_MTU: 26,
+  BROADCAST_ADDRESS: 28,
   REQUESTED_ADDRESS: 50,
   LEASE_SECONDS: 51,
   OVERLOAD: 52,
   MESSAGE_TYPE: 53,
   SERVER_ID: 54,
   PARAMETERS: 55,
+  MESSAGE: 56,
   T1_SECONDS: 58,
   T2_SECONDS: 59,
+  CLIENT_ID: 61,
   CLASSLESS_ROUTES: 121,
   END: 255,
 } as const;
@@ -72,6 +78,16 @@ export function operation(memory: DataView, at: number): number {
 
 export function transaction(memory: DataView, at: number): number {
   return memory.getInt32(at + 4);
+}
+
+/** Whether the client cannot take a frame to its hardware address before it has an IPv4 address. */
+export function wantsBroadcast(memory: DataView, at: number): boolean {
+  return (memory.getUint8(at + 10) & 0x80) !== 0;
+}
+
+/** The relay agent's address; 0 without one. */
+export function relayAddress(memory: DataView, at: number): number {
+  return memory.getInt32(at + 24);
 }
 
 export function clientAddress(memory: DataView, at: number): number {
@@ -139,6 +155,8 @@ export interface DhcpFields {
   seconds: number;
   clientAddress: number;
   yourAddress: number;
+  /** Default: false. */
+  isBroadcast?: boolean;
   mac: MacAddress;
   options: readonly (readonly [number, Uint8Array])[];
 }
@@ -152,6 +170,7 @@ export function composeMessage(fields: DhcpFields): Uint8Array {
   memory.setUint16(1, 0x0106);
   memory.setInt32(4, fields.transaction);
   memory.setUint16(8, Math.min(fields.seconds, 0xffff));
+  memory.setUint16(10, fields.isBroadcast === true ? 0x8000 : 0);
   memory.setInt32(12, fields.clientAddress);
   memory.setInt32(16, fields.yourAddress);
   memory.setUint16(28, fields.mac.high);

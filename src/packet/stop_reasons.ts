@@ -77,6 +77,10 @@ export const STOP_REASONS: readonly Reason[] = [
   dropped("flow-rate", "more new flows in a second than its port may open"),
   dropped("host-limit", "its sender has as many translated flows as one host may have"),
 
+  dropped(
+    "service-limit",
+    "for the DHCP server or DNS forwarder, which take no more from its port now, or none so long",
+  ),
   done("dhcp-client", "an answer to the DHCP client, which hears it by a socket of its own"),
 
   dropped("no-route", "no route to the destination", unreachable(UnreachableCode.NET)),
@@ -153,6 +157,7 @@ export const Stop = {
   NAT_PORTS_EXHAUSTED: code("nat-ports-exhausted"),
   FLOW_RATE: code("flow-rate"),
   HOST_LIMIT: code("host-limit"),
+  SERVICE_LIMIT: code("service-limit"),
   DHCP_CLIENT: code("dhcp-client"),
   NO_ROUTE: code("no-route"),
   ROUTE_BLACKHOLE: code("route-blackhole"),

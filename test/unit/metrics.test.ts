@@ -38,7 +38,10 @@ function sourceOf(r: TestRouter): MetricsSource {
     counters: r.router.counters,
     flows: { header: flows.header, words: flows.words } as unknown as FlowReader,
     dataplanePid: process.pid,
-    services: { flowExport: { counters: EXPORTED } },
+    services: {
+      flowExport: { counters: EXPORTED },
+      network: { counts: { dhcp: new Map([["lab", { portLimit: 3 }]]), dns: new Map([["lab", { local: 5 }]]) } },
+    },
     show: async (table) => show(r.router, table, new Float64Array(64 * 8)),
     ports: async () => [
       {
@@ -109,6 +112,8 @@ describe("what /metrics says", () => {
     expect(value("tapir_port_receive_bytes_total", { port: "c1", interface: "lab" })).toBe(180);
     expect(value("tapir_port_receive_bytes_total", { port: "wan" })).toBeUndefined();
     expect(value("tapir_export_records_total")).toBe(7);
+    expect(value("tapir_dhcp_messages_total", { network: "lab", kind: "port_limit" })).toBe(3);
+    expect(value("tapir_dns_messages_total", { network: "lab", outcome: "local" })).toBe(5);
     expect(value("tapir_process_resident_memory_bytes", { process: "dataplane" })).toBeGreaterThan(1e6);
   });
 

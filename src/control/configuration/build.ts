@@ -10,6 +10,7 @@ import { DEFAULT_SOCKET } from "../default_socket.ts";
 import type { LeasedAddress } from "../dhcp/lease.ts";
 import { InterfaceBuilder } from "./build_interfaces.ts";
 import { buildConntrack, NatBuilder } from "./build_nat.ts";
+import { buildNetworkServices, type NetworkServicesPlan } from "./build_network_services.ts";
 import { buildRoutes } from "./build_routes.ts";
 import { buildFollows, buildNeighbours, buildPolicy, type FollowPlan } from "./build_routing.ts";
 import { buildSets, withRuleText } from "./build_rule_text.ts";
@@ -35,6 +36,7 @@ export interface ResolvedPlan {
   /** Path of the API's socket. */
   socket: string;
   services: ServicesPlan;
+  networkServices: NetworkServicesPlan;
 }
 
 /** What of a plan the next one needs to know: which index stands for what. */
@@ -83,6 +85,7 @@ export function buildPlan(
     follows: buildFollows(configuration, tables, report),
     socket: configuration.control?.socket ?? DEFAULT_SOCKET,
     services: buildServices(configuration, report),
+    networkServices: buildNetworkServices(configuration, builder, report),
   };
 }
 

@@ -127,6 +127,8 @@ export class InterfaceBuilder {
       mtu,
       ...(isolation.includes("network") ? { isolated: true } : {}),
       ...(isolation.includes("uplinks") ? { internal: true } : {}),
+      ...(network.dhcp === undefined ? {} : { dhcp: true as const }),
+      ...(network.dns === undefined ? {} : { dns: true as const }),
     });
     this.connect({ interface: index, name, prefix: subnet, address: gateway }, [...path, "subnet"]);
     const context: NetworkContext = {

@@ -9,6 +9,7 @@
 import { type Static, Type } from "typebox";
 import { impair } from "./schema_impair.ts";
 import { ConntrackSchema, flowsPerHost, NatSchema } from "./schema_nat.ts";
+import { DhcpSchema, DnsSchema } from "./schema_network_services.ts";
 import {
   address,
   CLOSED,
@@ -113,6 +114,8 @@ const NetworkSchema = Type.Object(
       }),
     ),
     rateLimit: rateLimit("each of its ports"),
+    dhcp: Type.Optional(DhcpSchema),
+    dns: Type.Optional(DnsSchema),
     docker: Type.Optional(
       Type.String({
         pattern: "^[0-9a-f]{64}$",

@@ -35,6 +35,7 @@ const endpoint = (options: object) =>
   Type.String({ title: "an IPv4 address and a port like 127.0.0.1:9100", ...options });
 
 export const DEFAULT_SNAPSHOT_SECONDS = 30;
+export const DEFAULT_LEASES = "/var/lib/tapir/leases.json";
 
 const SnapshotSchema = Type.Object(
   {
@@ -85,6 +86,11 @@ export const ControlSchema = Type.Object(
       }),
     ),
     snapshot: Type.Optional(SnapshotSchema),
+    leases: path(
+      DEFAULT_LEASES,
+      4095,
+      "File in which the leases of networks with `dhcp` are kept over restarts; this router's alone.",
+    ),
   },
   { ...CLOSED, title: "a map", description: "How commands reach the router, and what it keeps on disk." },
 );

@@ -4,6 +4,7 @@ import { type RuleSet, TABLE_NAMES } from "../../filter/rule_set.ts";
 import { ownVersion } from "../../io/package_root.ts";
 import { tablesOf } from "../health.ts";
 import type { ExportCounters } from "../ipfix/flow_export.ts";
+import type { ServiceCounts } from "../network_services.ts";
 import type { RunningRouter } from "../router.ts";
 import type { Family } from "./exposition.ts";
 import {
@@ -17,6 +18,7 @@ import {
   processFamilies,
   type RuleMetrics,
   ruleFamilies,
+  serviceFamilies,
   stopFamilies,
   tableFamilies,
 } from "./families.ts";
@@ -28,7 +30,7 @@ export type MetricsSource = Pick<
   RunningRouter,
   "resolved" | "counters" | "flows" | "dataplanePid" | "ports" | "show"
 > & {
-  services: { flowExport: { counters: ExportCounters } };
+  services: { flowExport: { counters: ExportCounters }; network: { counts: ServiceCounts } };
 };
 
 export async function collectMetrics(router: MetricsSource): Promise<Family[]> {
@@ -46,6 +48,7 @@ export async function collectMetrics(router: MetricsSource): Promise<Family[]> {
     ...tableFamilies(tablesOf(resolved.limits, stats)),
     ...ruleFamilies(rulesOf(resolved.plan.rules, rules)),
     ...exportFamilies(router.services.flowExport.counters),
+    ...serviceFamilies(router.services.network.counts),
     ...processFamilies({
       control: usageOf(process.pid),
       dataplane: dataplanePid === undefined ? undefined : usageOf(dataplanePid),

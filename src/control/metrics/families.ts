@@ -7,6 +7,7 @@ import type { Histogram } from "../../dataplane/histogram.ts";
 import type { PortRow } from "../../dataplane/messages.ts";
 import { STOP_REASONS } from "../../packet/stop_reasons.ts";
 import type { ExportCounters } from "../ipfix/flow_export.ts";
+import type { ServiceCounts } from "../network_services.ts";
 import type { Family, HistogramSample, Labels, Sample } from "./exposition.ts";
 import type { FlowCensus } from "./flow_census.ts";
 import type { ProcessUsage } from "./processes.ts";
@@ -237,4 +238,16 @@ const EXPORT_COUNTERS: readonly [keyof ExportCounters, name: string, help: strin
 
 export function exportFamilies(counters: ExportCounters): Family[] {
   return EXPORT_COUNTERS.map(([key, name, help]) => counter(name, help, [{ value: counters[key] }]));
+}
+
+/** DHCP and DNS: what became of messages, by network. */
+export function serviceFamilies({ dhcp, dns }: ServiceCounts): Family[] {
+  const samplesOf = (counts: ServiceCounts["dhcp"], label: string): Sample[] =>
+    [...counts].flatMap(([network, each]) =>
+      Object.entries(each).map(([name, value]) => ({ labels: { network, [label]: snakeOf(name) }, value })),
+    );
+  return [
+    counter("dhcp_messages", "Messages of DHCP, by kind, and those that were not answered", samplesOf(dhcp, "kind")),
+    counter("dns_messages", "Questions of DNS, and what became of them", samplesOf(dns, "outcome")),
+  ];
 }

@@ -309,6 +309,11 @@ export class Recorder {
     if (this.current !== undefined) this.current.silence = why;
   }
 
+  /** A service of the router's own takes it. */
+  handed(who: string): void {
+    this.current?.add("service", `is for ${who}`);
+  }
+
   /** Packets that wait for a neighbour would go on now. */
   waitersWouldGoOn(count: number): void {
     this.current?.add("neighbour", `${count} packets that wait for it would go on now`);

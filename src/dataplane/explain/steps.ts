@@ -14,6 +14,7 @@ export type StageName =
   | "filter"
   | "snat"
   | "flow"
+  | "service"
   | "neighbour"
   | "egress"
   | "answer"
