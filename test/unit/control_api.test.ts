@@ -31,6 +31,10 @@ function fakeRouter(change: Partial<Fake> = {}): RunningRouter {
     show: async (table: string) => [{ table }],
     ports: async () => [{ name: "c 1" }],
     log: () => {},
+    services: {
+      docker: { named: async <T>(rows: T): Promise<T> => rows },
+      network: { dhcp: { isTaken: () => false } },
+    },
     async change(edit: (present: Configuration) => Configuration) {
       this.configuration = edit(this.configuration);
     },
