@@ -1,11 +1,11 @@
 /**
- * How long a router is silent, and what is lost, while its program is replaced (`tapir upgrade`), when its control process is
- * killed and started again, and when its dataplane is killed: one datagram a millisecond goes through it and back meanwhile.
+ * How long a router is silent, and what is lost, while its program is replaced (`tapir upgrade`), and when its control process is
+ * killed and started again: one datagram a millisecond goes through it and back meanwhile.
  *
  *     node dist/bench/reliability/takeover.js [ROUNDS]      (root; 5 rounds unless said)
  */
 import { type ChildProcess, execFileSync, spawn } from "node:child_process";
-import { mkdtempSync, readdirSync, readFileSync, readlinkSync, rmSync, writeFileSync } from "node:fs";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -104,27 +104,6 @@ async function upgrade(): Promise<void> {
   if (status !== 0) throw new Error(`tapir upgrade ended with ${status}`);
 }
 
-/** The dataplane that works (it has a TAP), once another one stands by. */
-async function dataplaneOf(router: ChildProcess): Promise<number> {
-  for (;;) {
-    const children = readFileSync(`/proc/${router.pid}/task/${router.pid}/children`, "utf8").trim().split(" ");
-    const working = children.find((pid) => filesOf(pid).includes("/dev/net/tun"));
-    if (working !== undefined && children.length > 1) return Number(working);
-    await sleep(CALM_MS);
-  }
-}
-
-function filesOf(pid: string): string[] {
-  return readdirSync(`/proc/${pid}/fd`).flatMap((fd) => {
-    try {
-      return readlinkSync(`/proc/${pid}/fd/${fd}`);
-    } catch {
-      // It was closed between the two looks.
-      return [];
-    }
-  });
-}
-
 function report(what: string, pulses: readonly Pulse[]): void {
   const silences = pulses.map(({ silenceMs }) => silenceMs).sort((left, right) => left - right);
   const sent = pulses.reduce((sum, pulse) => sum + pulse.sent, 0);
@@ -141,7 +120,6 @@ async function measure(rounds: number): Promise<void> {
   const calm: Pulse[] = [];
   const upgrades: Pulse[] = [];
   const kills: Pulse[] = [];
-  const crashes: Pulse[] = [];
   for (let round = 0; round < rounds; round++) {
     calm.push(await during(() => sleep(CALM_MS)));
     upgrades.push(await during(upgrade));
@@ -153,18 +131,10 @@ async function measure(rounds: number): Promise<void> {
         router = await runRouter();
       }),
     );
-    const dataplane = await dataplaneOf(router);
-    crashes.push(
-      await during(async () => {
-        process.kill(dataplane, "SIGKILL");
-        await hear(router, /works again/);
-      }),
-    );
   }
   report("nothing happens", calm);
   report("tapir upgrade", upgrades);
   report("kill -9 control, tapir run", kills);
-  report("kill -9 dataplane", crashes);
   const isGone = new Promise((resolve) => router.once("exit", resolve));
   router.kill("SIGTERM");
   await isGone;
