@@ -2,8 +2,20 @@
  * A dockerd of the test's own: in a network namespace and a mount namespace of its own (with a /run of its own, where
  * the driver's socket is), with all that it writes in a folder that goes with the test.
  */
-import { chmodSync, copyFileSync, existsSync, mkdirSync, rmdirSync, symlinkSync, writeFileSync } from "node:fs";
+import {
+  chmodSync,
+  copyFileSync,
+  existsSync,
+  mkdirSync,
+  readFileSync,
+  rmdirSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from "node:fs";
+import { request } from "node:http";
 import { join } from "node:path";
+import { text as readText } from "node:stream/consumers";
 import {
   type ExecOptions,
   exec,
@@ -31,6 +43,8 @@ export const DOCKER_NEEDS = ["dockerd", "docker", "containerd", "runc", "busybox
 
 export interface DockerRouter extends Running {
   tapir(...args: string[]): string;
+  /** Kills the control process; returns as soon as the dataplane goes on without it. */
+  kill(): Promise<void>;
 }
 
 export interface Docker {
@@ -40,10 +54,14 @@ export interface Docker {
   /** `docker` with these words. */
   docker(...words: string[]): Result;
   dockerAsync(...words: string[]): Promise<Result>;
-  /** The same, which must succeed; what it prints, without blanks around. */
+  /** dockerd's own API, for many requests at once: as many clients would be most of the work. */
+  api(method: string, path: string, body?: object): Promise<{ status: number; text: string }>;
+  /** `docker`, which must succeed; what it prints, without blanks around. */
   must(...words: string[]): string;
   /** `tapir run` beside dockerd, as soon as it is ready. */
   startRouter(configuration: string): Promise<DockerRouter>;
+  /** Kills dockerd and its containerd, and starts it again. */
+  restartDaemon(): Promise<void>;
 }
 
 /** Starts it in a network namespace; ready, with an image of busybox. */
@@ -57,20 +75,34 @@ export async function startDocker(netns: string): Promise<Docker> {
     folder,
     inside: (command, args, options) => exec(undefined, "nsenter", words(command, args), options),
     docker: (...args) => exec(undefined, CLIENT, args, { environment }),
+    api: (method, path, body) => ask(join(folder, "docker.sock"), method, path, body),
     dockerAsync: (...args) => execAsync(undefined, CLIENT, args, { environment }),
     must: (...args) => must(undefined, CLIENT, args, { environment }).trim(),
     startRouter: (configuration) => startRouter(folder, words, configuration),
+    restartDaemon: async () => {
+      await daemon.stop("SIGKILL");
+      process.kill(Number(readFileSync(join(folder, "exec/containerd/containerd.pid"), "utf8")), "SIGKILL");
+      rmSync(join(folder, "pid"));
+      daemon = await startDaemon(docker, words("dockerd", options));
+    },
   };
   const parent = uniqueName("dk");
+  const options = daemonOptions(folder, parent);
   onCleanup(() => removeCgroups(parent));
-  const daemon = spawnIn(undefined, "nsenter", words("dockerd", daemonOptions(folder, parent)));
+  let daemon = await startDaemon(docker, words("dockerd", options));
+  importImage(docker);
+  return docker;
+}
+
+/** dockerd, as soon as it answers; with its end, all containers go. */
+async function startDaemon(docker: Docker, words: readonly string[]): Promise<Running> {
+  const daemon = spawnIn(undefined, "nsenter", words);
   onCleanup(() => {
     const ids = docker.docker("ps", "-aq").stdout.split("\n").filter(Boolean);
     if (ids.length > 0) docker.docker("rm", "-f", ...ids);
   });
   await daemon.until(/API listen on/, 40_000);
-  importImage(docker);
-  return docker;
+  return daemon;
 }
 
 /** A process that only holds the namespaces; its mounts are seen nowhere else. */
@@ -100,7 +132,13 @@ async function startRouter(
   const socket = join(folder, "tapir.sock");
   writeFileSync(file, configuration);
   const args = words(process.execPath, [TAPIR, "run", "-f", file, "--socket", socket]);
-  const running = spawnIn(undefined, "nsenter", args);
+  const running = spawnIn(undefined, "nsenter", args, { env: { ...process.env, TAPIR_OUTLIVE: "1" } });
+  const { pid } = running.child;
+  // Before the router is killed with the tests: its dataplane would outlive it.
+  onCleanup(
+    () => {},
+    () => void childrenOf(pid as number).forEach(endDataplane),
+  );
   await running.until(/\bready\b/, 50_000);
   return {
     ...running,
@@ -109,7 +147,37 @@ async function startRouter(
       if (status !== 0) throw new Error(`tapir ${args.join(" ")}: ${stderr}`);
       return stdout;
     },
+    kill: async () => {
+      running.child.kill("SIGKILL");
+      const [, pid] = await running.until(/goes on without it in process (\d+)/);
+      onCleanup(() => endDataplane(Number(pid)));
+    },
   };
+}
+
+function childrenOf(pid: number): number[] {
+  const text = readFileSync(`/proc/${pid}/task/${pid}/children`, "utf8");
+  return text.split(" ").filter(Boolean).map(Number);
+}
+
+/** One that nobody has taken over. */
+function endDataplane(pid: number): void {
+  try {
+    if (readFileSync(`/proc/${pid}/cmdline`, "utf8").includes("dataplane/main.js")) process.kill(pid, "SIGKILL");
+  } catch {
+    // It has ended.
+  }
+}
+
+function ask(socketPath: string, method: string, path: string, body?: object): Promise<{ status: number; text: string }> {
+  return new Promise((resolve, reject) => {
+    const headers = { "content-type": "application/json" };
+    const sent = request({ socketPath, method, path, headers, agent: false }, async (response) => {
+      resolve({ status: response.statusCode ?? 0, text: await readText(response) });
+    });
+    sent.on("error", reject);
+    sent.end(body === undefined ? undefined : JSON.stringify(body));
+  });
 }
 
 function importImage(docker: Docker): void {

@@ -8,6 +8,7 @@ import { type Configuration, checkConfiguration, formatError } from "../../src/c
 import { DockerPlugin } from "../../src/control/docker/plugin.ts";
 import type { DockerState } from "../../src/control/docker/state.ts";
 import { TapirError } from "../../src/control/errors.ts";
+import type { LinkEvent } from "../../src/control/events_api.ts";
 import type { Cause } from "../../src/control/history.ts";
 
 export const NET = "a".repeat(64);
@@ -25,12 +26,16 @@ export const WRITTEN: Configuration = {
 };
 
 export class FakeRouter {
+  readonly portListeners = new Set<(event: LinkEvent) => void>();
   readonly plugin = new DockerPlugin(this);
   configuration = WRITTEN;
   causes: Cause[] = [];
   fails = false;
+  /** What a change waits for. */
+  held: Promise<void> = Promise.resolve();
 
   async change(edit: (present: Configuration) => Configuration, cause: Cause): Promise<void> {
+    await this.held;
     const next = this.plugin.keep(edit(this.configuration));
     const { errors } = checkConfiguration(next);
     if (errors !== undefined) throw new TapirError(errors.map(formatError).join("\n"));
@@ -71,7 +76,8 @@ afterEach(() => {
 
 export function send(path: string, text: string, method = "POST"): Promise<Answer> {
   return new Promise((resolve, reject) => {
-    const sent = request({ socketPath: plan().socket, path, method }, (response) => {
+    // No connection is kept: the next router is another one.
+    const sent = request({ socketPath: plan().socket, path, method, agent: false }, (response) => {
       let body = "";
       response.on("data", (chunk) => {
         body += chunk;

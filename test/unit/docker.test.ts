@@ -8,6 +8,7 @@ import {
   call,
   createEndpoint,
   createNetwork,
+  folder,
   kept,
   NET,
   OTHER,
@@ -133,6 +134,13 @@ describe("networks", () => {
     expect(kept().networks).toEqual({});
   });
 
+  it("may be asked for again, where Docker has got no answer, but not as something else", async () => {
+    await createNetwork({ name: "lab" });
+    expect(await createNetwork({ name: "lab" })).toEqual({});
+    expect(router.causes).toHaveLength(1);
+    expect((await createNetwork({ name: "other" })).Err).toMatch(/there is another network a{64}/);
+  });
+
   it("go, and may go again", async () => {
     await createNetwork({ name: "lab" });
     expect(await call("DeleteNetwork", { NetworkID: NET })).toEqual({});
@@ -177,6 +185,27 @@ describe("endpoints", () => {
     expect(kept().endpoints[WEB].sandbox).toBeUndefined();
     expect(await call("Leave", ref(OTHER))).toEqual({});
     expect(await call("DeleteEndpoint", ref(OTHER))).toEqual({});
+  });
+
+  it("may be asked for again, where Docker has got no answer, but not as something else", async () => {
+    const first = await createEndpoint();
+    expect(await createEndpoint()).toEqual(first);
+    expect(await createEndpoint(OTHER, "10.55.66.3/24")).toHaveProperty("Interface");
+    expect((await createEndpoint(WEB, "10.55.66.4/24")).Err).toMatch(/there is another endpoint c{64}/);
+    expect(Object.keys(kept().endpoints)).toEqual([WEB, OTHER]);
+  });
+
+  it("that a dockerd which was killed has forgotten give way to those with their address, or go with their devices", async () => {
+    await createEndpoint();
+    await createEndpoint(OTHER, "10.55.66.3/24");
+    for (const id of [WEB, OTHER]) await call("Join", { ...ref(id), SandboxKey: join(folder, "gone") });
+    await createEndpoint("1".repeat(64));
+    // It is there: its container is only about to start.
+    expect(Object.keys(kept().endpoints)).toEqual([OTHER, "1".repeat(64)]);
+    for (const tell of router.portListeners) tell({ port: `ep-${"d".repeat(12)}`, state: "failed" });
+    await createEndpoint("2".repeat(64), "10.55.66.4/24");
+    expect(Object.keys(kept().endpoints)).toEqual(["1".repeat(64), "2".repeat(64)]);
+    expect(Object.keys(router.configuration.networks?.lab.ports ?? {})).toHaveLength(2);
   });
 
   it("of networks that nobody knows are refused with the cure", async () => {

@@ -2,7 +2,7 @@
 import { existsSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { beforeEach, describe, expect, it } from "vitest";
-import { withNames, withPlaces } from "../../src/control/docker/sandbox.ts";
+import { type Placed, withNames, withPlaces } from "../../src/control/docker/sandbox.ts";
 import {
   binding,
   call,
@@ -10,6 +10,7 @@ import {
   createNetwork,
   FakeRouter,
   folder,
+  kept,
   NET,
   OTHER,
   plan,
@@ -19,6 +20,7 @@ import {
   restartRouter,
   router,
   send,
+  WEB,
   WEB_PORT,
   WRITTEN,
 } from "../support/docker_driver.ts";
@@ -147,29 +149,87 @@ describe("the state", () => {
     await expect(opening).rejects.toThrow(/bad\.json is not what Tapir writes \(.*\): move it away/);
   });
 
-  it("says which devices of containers have to be made again, and under which names", async () => {
+  it("keeps what Docker asks for while devices are made again", async () => {
     await createNetwork({ name: "lab" });
-    const ids = ["1", "2", "3", "4"].map((digit) => digit.repeat(64));
-    const macs = ids.map((_, index) => `02:00:00:00:00:0${index + 1}`);
+    await createEndpoint();
+    let release = (): void => {};
+    router.held = new Promise((resolve) => {
+      release = resolve;
+    });
+    const restoring = router.plugin.restore();
+    const created = createEndpoint(OTHER, "10.55.66.3/24");
+    await send("/Plugin.Activate", "");
+    release();
+    await restoring;
+    expect(await created).toHaveProperty("Interface");
+    expect(Object.keys(kept().endpoints)).toEqual([WEB, OTHER]);
+    expect(router.plugin.state).toEqual(kept());
+  });
+
+  it("has nothing published for a container that is not there any more", async () => {
+    await createNetwork({ name: "lab" });
+    await createEndpoint();
+    await publish([binding(80, 8080)]);
+    await call("Join", { ...ref(), SandboxKey: join(folder, "gone") });
+    await restartRouter();
+    expect([published(), router.configuration.networks?.lab.ports]).toEqual([[], {}]);
+    expect(await createEndpoint(OTHER, "10.55.66.2/24")).toHaveProperty("Interface");
+    expect(await publish([binding(80, 8080)], OTHER)).toEqual({});
+    expect(published().map(({ to }) => to)).toEqual(["10.55.66.2:80", "10.55.66.2:80"]);
+  });
+});
+
+describe("where devices are after a start", () => {
+  const ids = ["1", "2", "3", "4"].map((digit) => digit.repeat(64));
+  const macs = ids.map((_, index) => `02:00:00:00:00:0${index + 1}`);
+  const lo = { ifname: "lo", address: "00:00:00:00:00:00" };
+
+  /** A look into `/there`, which has the devices of some endpoints, and into the router's own namespace. */
+  const lookAt =
+    (there: Record<string, number>, own: readonly string[] = []) =>
+    (sandbox: string | undefined) => {
+      if (sandbox === undefined) return own.map((ifname) => ({ ifname, address: macs[0] }));
+      if (sandbox !== "/there") return undefined;
+      return [lo, ...Object.entries(there).map(([ifname, index]) => ({ ifname, address: macs[index] }))];
+    };
+  const placesIn = ({ state, lost }: Placed) =>
+    ids.map((id) => [state.endpoints[id].place, state.endpoints[id].ifname, lost.includes(id)]);
+
+  beforeEach(async () => {
+    await createNetwork({ name: "lab" });
     for (const [index, id] of ids.entries()) {
       await createEndpoint(id, `10.55.66.${index + 2}/24`, macs[index]);
       await call("Join", { ...ref(id), SandboxKey: index === 3 ? "/gone" : "/there" });
     }
-    const look = (sandbox: string) =>
-      sandbox === "/there"
-        ? [
-            { ifname: "lo", address: "00:00:00:00:00:00" },
-            { ifname: "eth0", address: macs[0] },
-          ]
-        : undefined;
-    const named = withNames(router.plugin.state, look);
+  });
+
+  it("those that are lost are made again, under their names or the next ones", () => {
+    const named = withNames(router.plugin.state, lookAt({ eth0: 0 }));
     expect(named.endpoints[ids[0]].ifname).toBe("eth0");
-    const { endpoints } = withPlaces(named, look);
-    expect(ids.map((id) => [endpoints[id].place, endpoints[id].ifname])).toEqual([
-      ["docker", "eth0"],
-      ["sandbox", "eth1"],
-      ["sandbox", "eth2"],
-      ["nobody", undefined],
+    expect(placesIn(withPlaces(named, lookAt({})))).toEqual([
+      ["sandbox", "eth0", true],
+      ["sandbox", "eth1", true],
+      ["sandbox", "eth2", true],
+      ["nobody", undefined, false],
+    ]);
+  });
+
+  it("those that are still there stay as they are, whoever has made them", () => {
+    const { state } = withPlaces(router.plugin.state, lookAt({ eth0: 0 }));
+    expect(placesIn(withPlaces(state, lookAt({ eth0: 0, eth1: 1 })))).toEqual([
+      ["docker", undefined, false],
+      ["sandbox", "eth1", false],
+      ["sandbox", "eth2", true],
+      ["nobody", undefined, false],
+    ]);
+  });
+
+  it("one that Docker is about to move is left to it", () => {
+    const { device } = router.plugin.state.endpoints[ids[0]];
+    const [first, second] = placesIn(withPlaces(router.plugin.state, lookAt({ eth0: 1 }, ["lo", device])));
+    expect([first, second]).toEqual([
+      ["docker", undefined, false],
+      ["docker", undefined, false],
     ]);
   });
 });

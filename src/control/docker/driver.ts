@@ -1,9 +1,10 @@
 /**
  * The network driver itself: what each of Docker's calls does to the state. A call is one step from a state to the next,
- * in force and in the file, or an error and nothing; one call at a time. Calls that take away succeed for what is not
- * there: Docker repeats them.
+ * in force and in the file, or an error and nothing; one call at a time. Docker repeats a call that it has got no answer
+ * to, as when the router ends in the middle: what is to be made may be there already, and what is to go may be gone.
  */
 
+import { isDeepStrictEqual } from "node:util";
 import type { Configuration } from "../configuration/configuration.ts";
 import { derivedMac } from "../configuration/devices.ts";
 import { TapirError, UnknownNameError } from "../errors.ts";
@@ -34,6 +35,8 @@ export interface DriverHost {
   change(next: DockerState, detail: string): Promise<void>;
   /** Keeps a state that the router need not know of. */
   note(next: DockerState): void;
+  /** Whether the endpoint's container and device are no more. */
+  isGone(endpoint: DockerEndpoint): boolean;
 }
 
 export class DockerDriver {
@@ -48,8 +51,10 @@ export class DockerDriver {
     return this.inTurn(async () => {
       const network = readNetwork(request);
       const next = this.copy();
-      if (next.networks[request.NetworkID] !== undefined)
-        throw new TapirError(`there is a network ${request.NetworkID}`);
+      const there = next.networks[request.NetworkID];
+      if (there !== undefined && !isDeepStrictEqual(there, network))
+        throw new TapirError(`there is another network ${request.NetworkID}`);
+      if (there !== undefined) return {};
       next.networks[request.NetworkID] = network;
       await this.host.change(next, `network create ${network.name}`);
       return {};
@@ -76,12 +81,17 @@ export class DockerDriver {
       const { NetworkID, EndpointID, Interface } = request;
       const next = this.copy();
       const network = networkIn(next, NetworkID);
-      if (next.endpoints[EndpointID] !== undefined) throw new TapirError(`there is an endpoint ${EndpointID}`);
       const address = withoutLength(Interface?.Address ?? "");
       if (address === "") throw new TapirError("an endpoint needs an IPv4 address");
       const given = Interface?.MacAddress ?? "";
       const mac = given === "" ? derivedMac(`${network.name}/${address}`) : given;
       const digits = EndpointID.slice(0, ID_DIGITS);
+      const answer = { Interface: given === "" ? { MacAddress: mac } : {} };
+      const there = next.endpoints[EndpointID];
+      if (there !== undefined && (there.address !== address || there.mac !== mac))
+        throw new TapirError(`there is another endpoint ${EndpointID}`);
+      if (there !== undefined) return answer;
+      this.forgetGone(next, NetworkID, address);
       next.endpoints[EndpointID] = {
         network: NetworkID,
         port: `ep-${digits}`,
@@ -93,7 +103,7 @@ export class DockerDriver {
         place: "docker",
       };
       await this.host.change(next, `connect ep-${digits} to ${network.name}`);
-      return { Interface: given === "" ? { MacAddress: mac } : {} };
+      return answer;
     });
   }
 
@@ -186,11 +196,23 @@ export class DockerDriver {
     });
   }
 
+  /**
+   * A dockerd that was killed never says that its containers have ended: takes out those that are gone, and who has had
+   * an address that Docker gives to somebody else now.
+   */
+  private forgetGone({ endpoints }: DockerState, network: string, address: string): void {
+    for (const [id, endpoint] of Object.entries(endpoints)) {
+      const isReplaced = endpoint.network === network && endpoint.address === address;
+      if (isReplaced || this.host.isGone(endpoint)) delete endpoints[id];
+    }
+  }
+
   private copy(): DockerState {
     return structuredClone(this.host.state);
   }
 
-  private inTurn<T>(work: () => Promise<T>): Promise<T> {
+  /** What changes the state, one after the other. */
+  inTurn<T>(work: () => Promise<T>): Promise<T> {
     const done = this.last.then(work);
     this.last = done.catch(() => {});
     return done;

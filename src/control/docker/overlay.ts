@@ -70,7 +70,7 @@ function nonEmpty<T extends Record<string, unknown[]>>(lists: T): Partial<T> {
 function networkOf(id: string, network: DockerNetwork, state: DockerState) {
   const { subnet, gateway, mtu, isInternal, isolation, antiSpoofing } = network;
   const isolated = [...isolation, ...(isInternal ? (["uplinks"] as const) : [])];
-  const endpoints = Object.values(state.endpoints).filter((each) => each.network === id && each.place !== "nobody");
+  const endpoints = presentIn(state).filter((each) => each.network === id);
   return {
     subnet,
     ...(gateway === undefined ? {} : { gateway }),
@@ -80,6 +80,11 @@ function networkOf(id: string, network: DockerNetwork, state: DockerState) {
     docker: id,
     ports: Object.fromEntries(endpoints.map((endpoint) => [endpoint.port, portOf(endpoint)])),
   };
+}
+
+/** Endpoints that have a container: the address of another one may be somebody else's by now. */
+function presentIn({ endpoints }: DockerState): DockerEndpoint[] {
+  return Object.values(endpoints).filter(({ place }) => place !== "nobody");
 }
 
 function portOf({ place, sandbox, ifname, device, address, mac, isGateway }: DockerEndpoint): PortConfiguration {
@@ -97,7 +102,7 @@ function masqueradesOf({ networks }: DockerState, all: readonly string[]): Masqu
 }
 
 function publishedOf(state: DockerState, configuration: Configuration): Publish[] {
-  return Object.values(state.endpoints).flatMap((endpoint) => {
+  return presentIn(state).flatMap((endpoint) => {
     const network = state.networks[endpoint.network];
     const on = (published: Publication): Publish[] =>
       placesOf(published, network, configuration).map((place) => ({

@@ -4,9 +4,11 @@
  * stay whatever a file or a rollback says; Docker's own calls change the state and have the same configuration made
  * again.
  */
+import { existsSync } from "node:fs";
 import type { Server } from "node:http";
 import type { Configuration, DockerPlan } from "../configuration/configuration.ts";
 import { TapirError } from "../errors.ts";
+import type { LinkEvent } from "../events_api.ts";
 import type { Cause } from "../history.ts";
 import { SocketPlace } from "../socket.ts";
 import { DockerDriver, type DriverHost } from "./driver.ts";
@@ -14,11 +16,12 @@ import { containerNames } from "./engine.ts";
 import { withDocker } from "./overlay.ts";
 import { lookInto, withNames, withPlaces } from "./sandbox.ts";
 import { createDockerServer } from "./server.ts";
-import { type DockerState, emptyState, isEmpty, loadState, saveState } from "./state.ts";
+import { type DockerEndpoint, type DockerState, emptyState, isEmpty, loadState, saveState } from "./state.ts";
 
 /** What is asked of a router. */
 export interface DockerRouter {
   readonly configuration: Configuration;
+  readonly portListeners: Set<(event: LinkEvent) => void>;
   change(edit: (present: Configuration) => Configuration, cause: Cause, isLenient?: boolean): Promise<void>;
   log(level: "info" | "warn" | "error", message: string): void;
 }
@@ -30,8 +33,16 @@ interface NamedPort {
 export class DockerPlugin implements DriverHost {
   state: DockerState = emptyState();
   private readonly router: DockerRouter;
+  private readonly driver = new DockerDriver(this);
   private plan: DockerPlan | undefined;
   private listening: { server: Server; place: SocketPlace } | undefined;
+
+  /** Names of ports whose devices have failed. */
+  private readonly failed = new Set<string>();
+  private readonly watchPort = ({ port, state }: LinkEvent): void => {
+    if (state === "failed") this.failed.add(port);
+    else this.failed.delete(port);
+  };
 
   constructor(router: DockerRouter) {
     this.router = router;
@@ -56,23 +67,30 @@ export class DockerPlugin implements DriverHost {
     else if (plan !== undefined) saveState(plan.state, this.state);
     if (plan?.socket !== this.plan?.socket) await this.serve(plan?.socket);
     this.plan = plan;
+    if (plan === undefined) this.router.portListeners.delete(this.watchPort);
+    else this.router.portListeners.add(this.watchPort);
   }
 
-  /** Makes the devices again that running containers have lost. One that cannot be made is out of service. */
-  async restore(): Promise<void> {
-    if (this.plan === undefined || isEmpty(this.state)) return;
-    const next = withPlaces(loadState(this.plan.state), lookInto);
-    await this.router.change(
-      (present) => {
-        this.state = next;
-        return present;
-      },
-      { source: "docker", detail: "restore" },
-      true,
-    );
-    saveState(this.plan.state, next);
-    const count = Object.values(next.endpoints).filter(({ place }) => place === "sandbox").length;
-    if (count > 0) this.router.log("info", `docker: ${count} devices of running containers have been made again`);
+  /**
+   * Makes the devices again that running containers have lost. One that cannot be made is out of service. Docker may be
+   * asking for things already.
+   */
+  restore(): Promise<void> {
+    return this.driver.inTurn(async () => {
+      if (this.plan === undefined || isEmpty(this.state)) return;
+      const { state: next, lost } = withPlaces(this.state, lookInto);
+      await this.router.change(
+        (present) => {
+          this.state = next;
+          return present;
+        },
+        { source: "docker", detail: "restore" },
+        true,
+      );
+      this.write(next);
+      if (lost.length === 0) return;
+      this.router.log("info", `docker: ${lost.length} devices of running containers have been made again`);
+    });
   }
 
   async change(next: DockerState, detail: string): Promise<void> {
@@ -99,6 +117,12 @@ export class DockerPlugin implements DriverHost {
     this.state = next;
   }
 
+  isGone({ port, sandbox, place }: DockerEndpoint): boolean {
+    if (sandbox === undefined || existsSync(sandbox)) return false;
+    // One whose device is in order may have its container's namespace still to come.
+    return place === "nobody" || this.failed.has(port);
+  }
+
   /** The rows of ports, with the names of the containers behind them where Docker tells them. */
   async named<T extends NamedPort>(rows: readonly T[]): Promise<(T & { container?: string })[]> {
     await this.learnNames();
@@ -113,6 +137,7 @@ export class DockerPlugin implements DriverHost {
   stop(): void {
     if (this.plan !== undefined && !isEmpty(this.state)) this.note(withNames(this.state, lookInto));
     this.close();
+    this.router.portListeners.delete(this.watchPort);
     this.plan = undefined;
   }
 
@@ -141,7 +166,7 @@ export class DockerPlugin implements DriverHost {
 
   private async listen(socket: string): Promise<{ server: Server; place: SocketPlace }> {
     const place = new SocketPlace(socket);
-    const server = createDockerServer(new DockerDriver(this));
+    const server = createDockerServer(this.driver);
     await place.take();
     try {
       await place.listen(server);
@@ -165,8 +190,8 @@ export class DockerPlugin implements DriverHost {
  * a container that has gone badly does not hold it up.
  */
 function startState(plan: DockerPlan): DockerState {
-  const state = withPlaces(loadState(plan.state), lookInto);
-  for (const endpoint of Object.values(state.endpoints)) if (endpoint.place === "sandbox") endpoint.place = "nobody";
+  const { state, lost } = withPlaces(loadState(plan.state), lookInto);
+  for (const id of lost) state.endpoints[id].place = "nobody";
   return state;
 }
 

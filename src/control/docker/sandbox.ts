@@ -1,6 +1,7 @@
 /**
- * What has become of the endpoints' devices while no router ran. A TAP goes with the descriptor of who made it, so a
- * container has usually lost its own: it is made again in the container's namespace, under the name that Docker gave it.
+ * What has become of the endpoints' devices while no router ran. A TAP goes with the last descriptor of it. Where the
+ * dataplane went on without its control process, all are still there and are taken over as they are; otherwise a
+ * container has lost its own, and it is made again in the container's namespace, under the name that Docker gave it.
  */
 import { execFileSync } from "node:child_process";
 import { existsSync } from "node:fs";
@@ -12,13 +13,14 @@ interface Link {
   address: string;
 }
 
-/** Devices of a namespace; undefined where there is no such namespace. */
-export type LookInto = (sandbox: string) => readonly Link[] | undefined;
+/** Devices of a namespace, or of the router's own (undefined); undefined where there is no such namespace. */
+export type LookInto = (sandbox: string | undefined) => readonly Link[] | undefined;
 
 /** Asks iproute2. */
 export const lookInto: LookInto = (sandbox) => {
-  if (!existsSync(sandbox)) return undefined;
   const list = (): string => execFileSync("ip", ["-j", "link", "show"], { encoding: "utf8", stdio: "pipe" });
+  if (sandbox === undefined) return JSON.parse(list()) as Link[];
+  if (!existsSync(sandbox)) return undefined;
   try {
     return JSON.parse(native().inNamespace(sandbox, list)) as Link[];
   } catch {
@@ -27,26 +29,36 @@ export const lookInto: LookInto = (sandbox) => {
   }
 };
 
+/** A state, with what has to be done for it. */
+export interface Placed {
+  state: DockerState;
+  /** Ids of the endpoints whose devices have to be made again; the others are there, or have no container any more. */
+  lost: string[];
+}
+
 /**
- * The state with what each device's container is in for: nothing where it still has its device (a dataplane that is
- * taken over holds it), or that the device is made again; and what there is no container for any more.
+ * What each endpoint's container is in for. It keeps its device, and the endpoint its place, where that is still there;
+ * otherwise the device is made again, or there is no container for it any more.
  */
-export function withPlaces(state: DockerState, look: LookInto): DockerState {
+export function withPlaces(state: DockerState, look: LookInto): Placed {
   const next = structuredClone(state);
+  const lost: string[] = [];
   const taken = new Set<string>();
-  for (const endpoint of Object.values(next.endpoints)) {
-    const { sandbox, mac } = endpoint;
-    // It was made and not yet handed over.
-    if (sandbox === undefined) continue;
+  const own = new Set(look(undefined)?.map(({ ifname }) => ifname));
+  for (const [id, endpoint] of Object.entries(next.endpoints)) {
+    const { sandbox, mac, place, device } = endpoint;
+    // It was made, and not yet handed over, or not yet moved.
+    if (sandbox === undefined || (place === "docker" && own.has(device))) continue;
     const links = look(sandbox);
     const isThere = links !== undefined && find(links, mac) !== undefined;
-    if (isThere && endpoint.place !== "nobody") continue;
+    if (isThere && place !== "nobody") continue;
     endpoint.place = links === undefined ? "nobody" : "sandbox";
     if (links === undefined) continue;
+    lost.push(id);
     endpoint.ifname ??= freeName(sandbox, links, taken);
     taken.add(keyOf(sandbox, endpoint.ifname));
   }
-  return next;
+  return { state: next, lost };
 }
 
 /** The state with the names that the devices have in their containers. */
