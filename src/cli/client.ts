@@ -2,7 +2,7 @@
 import { type IncomingMessage, request } from "node:http";
 import { createInterface } from "node:readline";
 import { DEFAULT_SOCKET } from "../control/default_socket.ts";
-import { ExitCode, type SystemError, TapirError } from "../control/errors.ts";
+import { ExitCode, type SystemError, TapirError, UnknownNameError } from "../control/errors.ts";
 
 /** How long an answer may take, unless the caller has less patience. */
 const PATIENCE_MS = 30_000;
@@ -55,7 +55,8 @@ interface ErrorAnswer {
 
 /** What the router says is wrong, with the exit code that belongs to it. */
 function refusal({ error, exitCode }: ErrorAnswer, { statusCode }: IncomingMessage): TapirError {
-  return new TapirError(error ?? `the router said ${statusCode}`, exitCode);
+  const text = error ?? `the router said ${statusCode}`;
+  return statusCode === 404 ? new UnknownNameError(text, exitCode) : new TapirError(text, exitCode);
 }
 
 /** The answer as data; throws what the router says is wrong. */

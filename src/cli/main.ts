@@ -2,15 +2,15 @@
 /** The `tapir` command: reads its words, runs the command, turns errors into one line and an exit code. */
 import { realpathSync } from "node:fs";
 import { fileURLToPath } from "node:url";
-import { Argument, Command, CommanderError, InvalidArgumentError, Option } from "commander";
-import type { Attached } from "../control/attach.ts";
+import { Argument, Command, CommanderError, Option } from "commander";
 import { ExitCode, TapirError } from "../control/errors.ts";
 import { LOG_FORMATS, LOG_LEVELS, type LogFormat, type LogLevel } from "../control/log_options.ts";
 import { ownVersion } from "../io/package_root.ts";
 import { addAssert } from "./assert.ts";
+import { addAttach } from "./attach.ts";
 import { addCapture } from "./capture.ts";
 import { addChange } from "./change.ts";
-import { ask, socketPath } from "./client.ts";
+import { socketPath } from "./client.ts";
 import { addCompletion } from "./completion/completion.ts";
 import { conntrack } from "./conntrack.ts";
 import { addConntrackOptions, readConntrackWish } from "./conntrack_options.ts";
@@ -20,6 +20,7 @@ import { addHelp } from "./help.ts";
 import { addImpair } from "./impair.ts";
 import { addIptables } from "./iptables.ts";
 import { addNeigh } from "./neigh.ts";
+import { addOciHook } from "./oci_hook.ts";
 import { addReplay } from "./replay.ts";
 import { addRoute } from "./route.ts";
 import { addRule } from "./rule.ts";
@@ -38,22 +39,8 @@ interface RunOptions {
   outlive: boolean;
 }
 
-interface AttachOptions extends CommonOptions {
-  netns?: string;
-  pid?: number;
-  name?: string;
-  ifname?: string;
-  address?: string;
-  defaultRoute: boolean;
-}
-
 function print(line: string): void {
   process.stdout.write(`${line}\n`);
-}
-
-function readPid(text: string): number {
-  if (!/^[1-9][0-9]{0,9}$/.test(text)) throw new InvalidArgumentError("a process id is a number from 1 on.");
-  return Number(text);
 }
 
 function addRun(program: Command): void {
@@ -136,43 +123,6 @@ function addLab(program: Command): void {
   );
 }
 
-function addAttach(program: Command): void {
-  const attach = talking(program, "attach", "attach a container to a network of the running router")
-    .argument("<network>", "the network")
-    .option("--netns <name>", "the container's namespace, by its name in /run/netns")
-    .option("--pid <number>", "the container's namespace, by a process in it", readPid)
-    .option("--name <name>", "name of the port (default: the namespace's)")
-    .option("--ifname <name>", "name of the device in the container", "eth0")
-    .option("--address <address>", "its address (default: the first free one)")
-    .option("--no-default-route", "do not give it a default route over the gateway")
-    .action(async (network: string, options: AttachOptions) => {
-      const { socket, json, ...wish } = options;
-      if ((wish.netns === undefined) === (wish.pid === undefined)) {
-        throw new TapirError("attach: either --netns or --pid is needed", ExitCode.USAGE);
-      }
-      const attached = await ask<Attached>(socketPath(socket), "POST", "/v1/ports", { network, ...wish });
-      const { name, ifname, address, gateway } = attached;
-      print(
-        json === true ? JSON.stringify(attached) : `${name}: ${ifname} ${address}, gateway ${gateway}, on ${network}`,
-      );
-    });
-  addHelp(attach, [
-    ["tapir attach lab --netns c3", "the namespace c3 gets an eth0 with the first free address"],
-    [
-      "tapir attach lab --pid 4242 --name db --address 10.55.66.9",
-      "the namespace of a process, with an address of choice",
-    ],
-  ]);
-  const detach = talking(program, "detach", "detach a container")
-    .argument("<name>", "name of its port")
-    .action(async (name: string, { socket, json }: CommonOptions) => {
-      const path = `/v1/ports/${encodeURIComponent(name)}`;
-      const detached = await ask<{ network: string }>(socketPath(socket), "DELETE", path);
-      print(json === true ? JSON.stringify(detached) : `${name}: detached from ${detached.network}`);
-    });
-  addHelp(detach, [["tapir detach c3", "its device is removed"]]);
-}
-
 function addTables(program: Command): void {
   const table = talking(program, "show", "show a table of the running router")
     .addArgument(new Argument("<table>", "which table").choices(SHOWN))
@@ -228,6 +178,7 @@ Exit codes: 0 done, 1 failed, 2 wrong usage, 3 invalid configuration, 4 no route
   addRule(program);
   addNeigh(program);
   addAttach(program);
+  addOciHook(program);
   addTables(program);
   addChange(program);
   addIptables(program);

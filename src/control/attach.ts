@@ -1,6 +1,7 @@
 /** Attaching a container to a network of a running router, and detaching it: edits of the configuration. */
 import { formatAddress } from "../packet/ipv4_address.ts";
 import type { Configuration, PortConfiguration } from "./configuration/configuration.ts";
+import { isInOwnNetwork, processOf } from "./container_process.ts";
 import { ExitCode, TapirError, UnknownNameError } from "./errors.ts";
 import type { Cause } from "./history.ts";
 import type { RunningRouter } from "./router.ts";
@@ -43,10 +44,11 @@ export async function attach(router: RunningRouter, request: AttachRequest): Pro
     const configuration = structuredClone(present);
     const target = configuration.networks?.[network];
     if (target === undefined) throw new UnknownNameError(`attach: no network is called ${network}`);
+    refuseDockers(target, `attach: ${network}`, "connect");
     target.ports ??= {};
     if (Object.hasOwn(target.ports, name)) throw new TapirError(`attach: ${network} has a port called ${name} already`);
     address ??= freeAddress(router, network);
-    const place = netns === undefined ? { pid } : { netns };
+    const place = netns === undefined ? placeOfProcess(pid, request.defaultRoute !== false) : { netns };
     const port = { ...place, ifname, address, defaultRoute: request.defaultRoute ?? true };
     // Not by assignment: "__proto__" is a name like any other, and the configuration's checks are to see it.
     Object.defineProperty(target.ports, name, { value: port, enumerable: true, configurable: true, writable: true });
@@ -63,16 +65,37 @@ export async function detach(router: RunningRouter, name: string): Promise<{ nam
   const cause: Cause = { source: "detach", detail: name };
   await router.change((present) => {
     const configuration: Configuration = structuredClone(present);
-    const holds = ([, { ports }]: [string, { ports?: object }]) => ports !== undefined && Object.hasOwn(ports, name);
-    const found = Object.entries(configuration.networks ?? {}).find(holds);
+    const networks = Object.entries(configuration.networks ?? {});
+    const found = networks.find(([, { ports }]) => ports !== undefined && Object.hasOwn(ports, name));
     if (found === undefined) throw new UnknownNameError(`detach: no container's port is called ${name}`);
     left = found[0];
+    refuseDockers(found[1], `detach: ${left}`, "disconnect");
     delete found[1].ports?.[name];
     cause.container = { network: left, name };
     return configuration;
   }, cause);
   router.log("info", `${name}: detached from ${left}`);
   return { name, network: left };
+}
+
+/** Docker says what is in its networks. */
+function refuseDockers({ docker }: { docker?: string }, network: string, word: string): void {
+  if (docker === undefined) return;
+  throw new TapirError(`${network} is a network of Docker's (docker network ${word})`);
+}
+
+/** What tells the container by its process. A number that is none, the configuration's checks are to see. */
+function placeOfProcess(pid: unknown, hasDefaultRoute: boolean): object {
+  if (!Number.isSafeInteger(pid)) return { pid };
+  const found = processOf(pid as number);
+  if (found === undefined) throw new TapirError(`attach: there is no process ${pid}`);
+  if (hasDefaultRoute && isInOwnNetwork(found.pid)) {
+    throw new TapirError(
+      `attach: process ${pid} is in the router's own namespace, and no container ` +
+        `(without a default route, that would be possible: --no-default-route)`,
+    );
+  }
+  return found;
 }
 
 function interfaceOf(router: RunningRouter, network: string) {

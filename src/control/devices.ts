@@ -10,6 +10,7 @@ import { native } from "../io/native.ts";
 import { formatAddress } from "../packet/ipv4_address.ts";
 import type { DevicePlan } from "./configuration/configuration.ts";
 import type { RawPlan } from "./configuration/devices.ts";
+import { isRunning } from "./container_process.ts";
 import { ExitCode, type SystemError, TapirError } from "./errors.ts";
 import { RawUplink } from "./uplinks/raw/raw_uplink.ts";
 
@@ -62,8 +63,9 @@ export function closeDevice(device: OpenDevice): void {
   device.raw?.close();
 }
 
-/** Says that the device's namespace is not there; undefined when it is. */
-export function noNamespaceOf({ name, netns }: DevicePlan): string | undefined {
+/** Says that the device's namespace is not there, or is another container's by now; undefined when it is. */
+export function noNamespaceOf({ name, netns, process: owner }: DevicePlan): string | undefined {
+  if (owner !== undefined && !isRunning(owner)) return `port ${name}: process ${owner.pid} has ended`;
   return netns === undefined || existsSync(netns) ? undefined : `port ${name}: ${noNamespace(netns)}`;
 }
 

@@ -1,5 +1,7 @@
 /** What a running router does besides routing and its API: metrics over TCP, flow export, networks for Docker, DHCP and DNS. */
 import { native } from "../io/native.ts";
+import { detach } from "./attach.ts";
+import { watchAttached } from "./attached_ends.ts";
 import type { ResolvedPlan } from "./configuration/configuration.ts";
 import { DockerPlugin } from "./docker/plugin.ts";
 import { FlowExport } from "./ipfix/flow_export.ts";
@@ -18,6 +20,7 @@ export class Services {
     this.metrics = new MetricsServer(router);
     this.docker = new DockerPlugin(router);
     this.network = new NetworkServices(router, () => native().monotonicMilliseconds());
+    watchAttached(router, (name) => detach(router, name));
   }
 
   /** Does from now on what the configuration says. When it throws, the caller goes back to the one before. */

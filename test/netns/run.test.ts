@@ -188,18 +188,6 @@ describe.skipIf(!canRun)("containers that come and go", () => {
     await holder.stop("SIGKILL");
     await router.until(/port c3 has failed \(its namespace is gone\)/);
   });
-
-  it("may end: the port of a process fails with it, and can be detached", async () => {
-    const c2 = namespace("a");
-    const router = await startRouter(lab(port(c2, 2)));
-    const container = spawnIn(undefined, "unshare", ["--net", "sh", "-c", "echo up; exec cat"]);
-    await container.until(/up/);
-    router.mustTapir("attach", "lab", "--pid", String(container.child.pid), "--name", "short");
-    await container.stop("SIGKILL");
-    await router.until(/port short has failed \(its namespace is gone\)/);
-    expect(router.mustTapir("detach", "short").trim()).toBe("short: detached from lab");
-    expect(states(router)).toEqual([["c2", "up"]]);
-  });
 });
 
 describe.skipIf(!canRun)("a configuration that is read again", () => {

@@ -169,7 +169,12 @@ function endDataplane(pid: number): void {
   }
 }
 
-function ask(socketPath: string, method: string, path: string, body?: object): Promise<{ status: number; text: string }> {
+function ask(
+  socketPath: string,
+  method: string,
+  path: string,
+  body?: object,
+): Promise<{ status: number; text: string }> {
   return new Promise((resolve, reject) => {
     const headers = { "content-type": "application/json" };
     const sent = request({ socketPath, method, path, headers, agent: false }, async (response) => {

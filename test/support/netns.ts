@@ -107,6 +107,7 @@ const PACKAGES: Record<string, string> = {
   dockerd: "docker.io",
   containerd: "containerd",
   runc: "runc",
+  podman: "podman",
   busybox: "busybox-static",
 };
 

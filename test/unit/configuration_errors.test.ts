@@ -453,6 +453,11 @@ describe("ports and uplinks", () => {
     ["ports", "{ c1: {} }", ['f:3:4: networks.lab.ports.c1: a port needs "netns" or "pid"']],
     [
       "ports",
+      "{ c1: { netns: a, started: 1 } }",
+      ['f:3:20: networks.lab.ports.c1.started: "started" is said of a "pid"'],
+    ],
+    [
+      "ports",
       "{ c1: { netns: a, pid: 1 } }",
       ['f:3:20: networks.lab.ports.c1.pid: "netns" and "pid" exclude each other'],
     ],

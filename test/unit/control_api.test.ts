@@ -154,13 +154,12 @@ describe("the API", () => {
       gateway: "10.55.66.1",
       ifname: "eth0",
     });
-    expect(JSON.parse((await attach({ network: "lab", pid: 7, ifname: "net1" })).text)).toMatchObject({
-      name: "pid-7",
-      address: "10.55.66.4",
-    });
+    const { pid } = process;
+    const byProcess = await attach({ network: "lab", pid, ifname: "net1", defaultRoute: false });
+    expect(JSON.parse(byProcess.text)).toMatchObject({ name: `pid-${pid}`, address: "10.55.66.4" });
     expect(router.configuration.networks?.lab.ports).toMatchObject({
       c2: { netns: "c2", ifname: "eth0", address: "10.55.66.3", defaultRoute: true },
-      "pid-7": { pid: 7, ifname: "net1", address: "10.55.66.4", defaultRoute: true },
+      [`pid-${pid}`]: { pid, started: expect.any(Number), ifname: "net1", address: "10.55.66.4", defaultRoute: false },
     });
     // "c 1" needs to be decoded, once.
     expect((await ask("DELETE", "/v1/ports/c%201")).status).toBe(200);
@@ -177,6 +176,8 @@ describe("the API", () => {
     ["no network", "POST", "/v1/ports", '{"netns":"a"}', 400, /which network/],
     ["no namespace", "POST", "/v1/ports", '{"network":"lab"}', 400, /either netns or pid/],
     ["both", "POST", "/v1/ports", '{"network":"lab","netns":"a","pid":1}', 400, /either netns or pid/],
+    ["no process", "POST", "/v1/ports", '{"network":"lab","pid":4194304}', 409, /there is no process 4194304/],
+    ["its own", "POST", "/v1/ports", `{"network":"lab","pid":${process.pid}}`, 409, /the router's own namespace/],
     ["an unknown network", "POST", "/v1/ports", '{"network":"x","netns":"a"}', 404, /no network is called x/],
     ["a name twice", "POST", "/v1/ports", '{"network":"lab","netns":"a","name":"c 1"}', 409, /called c 1 already/],
     ["an unknown port", "DELETE", "/v1/ports/c9", undefined, 404, /no container's port is called c9/],

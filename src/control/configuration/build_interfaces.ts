@@ -168,10 +168,12 @@ export class InterfaceBuilder {
       this.report([...path, "defaultRoute"], 'a default route needs an "address"', "key");
     }
     const netns = netnsPath(port);
+    const { pid, started } = port;
     const device = {
       kind: "tap" as const,
       name,
       ...(netns === undefined ? {} : { netns }),
+      ...(pid === undefined || started === undefined ? {} : { process: { pid, started } }),
       ifname: port.ifname ?? DEFAULT_IFNAME,
       mtu: network.mtu,
       mac: this.readPortMac(network, name, port, path),
@@ -191,7 +193,7 @@ export class InterfaceBuilder {
     this.addDevice(interfaceKey("network", network.name), network.index, device, path, settings);
   }
 
-  private checkPlace({ netns, pid, handedOver, defaultRoute }: PortConfiguration, path: Path): void {
+  private checkPlace({ netns, pid, started, handedOver, defaultRoute }: PortConfiguration, path: Path): void {
     const named = Object.entries({ netns, pid, handedOver }).flatMap(([key, value]) =>
       value === undefined ? [] : key,
     );
@@ -199,7 +201,9 @@ export class InterfaceBuilder {
     if (first === undefined) this.report(path, 'a port needs "netns" or "pid"', "key");
     else if (second !== undefined)
       this.report([...path, second], `"${first}" and "${second}" exclude each other`, "key");
-    else if (handedOver === true && defaultRoute === true) {
+    else if (started !== undefined && pid === undefined) {
+      this.report([...path, "started"], '"started" is said of a "pid"', "key");
+    } else if (handedOver === true && defaultRoute === true) {
       this.report([...path, "defaultRoute"], "a device that is handed over gets its routes from who takes it", "key");
     }
   }

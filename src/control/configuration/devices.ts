@@ -1,5 +1,6 @@
 /** How the control process makes or opens the device of each port, and the hardware addresses of both its ends. */
 import { createHash } from "node:crypto";
+import type { ContainerProcess } from "../container_process.ts";
 
 interface PortSpan {
   first: number;
@@ -24,6 +25,8 @@ export interface DevicePlan {
   name: string;
   /** Path of the network namespace that the TAP belongs into; absent for the router's own. */
   netns?: string;
+  /** The one whose namespace `netns` is, where it has to be the very process. */
+  process?: ContainerProcess;
   ifname: string;
   /** Bytes of the largest IPv4 packet; 0: whatever the device has (then the interface's is 0 too, to be filled in). */
   mtu: number;

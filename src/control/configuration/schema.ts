@@ -43,6 +43,13 @@ const PortSchema = Type.Object(
     pid: Type.Optional(
       pid({ description: "Instead of `netns`: a process of the container, whose network namespace is used." }),
     ),
+    started: Type.Optional(
+      integer(0, Number.MAX_SAFE_INTEGER, {
+        title: "a number of clock ticks",
+        description:
+          "With `pid`: when the process was started (proc_pid_stat(5), field 22), which tells it from a later one with its number. The port goes when the process is no more. `tapir attach` sets it.",
+      }),
+    ),
     handedOver: Type.Optional(
       Type.Literal(true, {
         title: "true",
