@@ -3,6 +3,9 @@
  * later version may say more.
  */
 import { type Static, type TSchema, Type } from "typebox";
+import type { CniOwner, PublishOfPort, RouteOfPort } from "./configuration/schema_attached.ts";
+import type { ImpairConfiguration } from "./configuration/schema_impair.ts";
+import type { RateLimitConfiguration } from "./configuration/schema_rate_limit.ts";
 
 const count = (description?: string) =>
   Type.Integer({ minimum: 0, ...(description === undefined ? {} : { description }) });
@@ -16,7 +19,15 @@ export const PortSchema = Type.Object({
   device: Type.String(),
   namespace: orNull(Type.String({ description: "Path of its network namespace; null for the router's own." })),
   mtu: Type.Integer(),
-  container: Type.Optional(Type.String({ description: "What Docker calls the container behind it." })),
+  container: Type.Optional(
+    Type.String({ description: "What Docker, or a CNI runtime, calls the container behind it." }),
+  ),
+  cni: Type.Optional(
+    Type.Object(
+      { network: Type.String(), container: Type.String() },
+      { description: "Of a port that the CNI plugin has made: the runtime's network, and the container's whole id." },
+    ),
+  ),
   state: Type.String({ description: "`up`, or `failed (why)`." }),
   rxFrames: Type.Optional(count()),
   rxBytes: Type.Optional(count()),
@@ -181,6 +192,10 @@ export type FlowEvent = Static<typeof FlowEventSchema>;
 
 export const LostSchema = Type.Object({ lost: count("Events that could not be told.") });
 
+/** A key that a port has in the configuration, whose checks say what is wrong with it. */
+const ofPort = <T>(type: "array" | "object", key: string) =>
+  Type.Optional(Type.Unsafe<T>({ type, description: `As \`networks.NAME.ports.NAME.${key}\` in the configuration.` }));
+
 /** What is missing or too much, attaching itself says. */
 export const AttachSchema = Type.Object({
   network: Type.Optional(Type.String({ description: "Name of the network. Needed." })),
@@ -190,6 +205,15 @@ export const AttachSchema = Type.Object({
   ifname: Type.Optional(Type.String({ description: "Name of the device in the container. Default: eth0." })),
   address: Type.Optional(Type.String({ description: "Default: the first free address of the subnet." })),
   defaultRoute: Type.Optional(Type.Boolean({ description: "Default: true." })),
+  mac: Type.Optional(
+    Type.String({ description: "Hardware address. Default: made from the names of network and port." }),
+  ),
+  routes: ofPort<RouteOfPort[]>("array", "routes"),
+  publish: ofPort<PublishOfPort[]>("array", "publish"),
+  rateLimit: ofPort<RateLimitConfiguration>("object", "rateLimit"),
+  impair: ofPort<ImpairConfiguration>("object", "impair"),
+  antiSpoofing: Type.Optional(Type.Boolean({ description: "Default: the network's." })),
+  cni: ofPort<CniOwner>("object", "cni"),
 });
 export type AttachWish = Static<typeof AttachSchema>;
 
@@ -199,6 +223,9 @@ export const AttachedSchema = Type.Object({
   address: Type.String(),
   gateway: Type.String(),
   ifname: Type.String(),
+  prefixLength: Type.Integer({ description: "Of the subnet." }),
+  mac: Type.String(),
+  mtu: Type.Integer(),
 });
 
 export const DetachedSchema = Type.Object({ name: Type.String(), network: Type.String() });

@@ -17,9 +17,19 @@ export interface AttachRequest {
   address?: unknown;
   /** Default: true. */
   defaultRoute?: unknown;
+  /** These are the port's keys in the configuration. */
+  mac?: unknown;
+  routes?: unknown;
+  publish?: unknown;
+  rateLimit?: unknown;
+  impair?: unknown;
+  antiSpoofing?: unknown;
+  cni?: unknown;
 }
 
-const KEYS = new Set(["network", "netns", "pid", "name", "ifname", "address", "defaultRoute"]);
+/** Keys that are the port's as they are. */
+const PORT_KEYS = ["mac", "routes", "publish", "rateLimit", "impair", "antiSpoofing", "cni"] as const;
+const KEYS = new Set(["network", "netns", "pid", "name", "ifname", "address", "defaultRoute", ...PORT_KEYS]);
 
 export interface Attached {
   name: string;
@@ -27,6 +37,12 @@ export interface Attached {
   address: string;
   gateway: string;
   ifname: string;
+  /** Of the subnet. */
+  prefixLength: number;
+  /** Hardware address of the container's device. */
+  mac: string;
+  /** Bytes. */
+  mtu: number;
 }
 
 /** Adds a port; the configuration's own checks say what is wrong with it. */
@@ -49,15 +65,34 @@ export async function attach(router: RunningRouter, request: AttachRequest): Pro
     if (Object.hasOwn(target.ports, name)) throw new TapirError(`attach: ${network} has a port called ${name} already`);
     address ??= freeAddress(router, network);
     const place = netns === undefined ? placeOfProcess(pid, request.defaultRoute !== false) : { netns };
-    const port = { ...place, ifname, address, defaultRoute: request.defaultRoute ?? true };
+    const settings = PORT_KEYS.flatMap((key) => (request[key] === undefined ? [] : [[key, request[key]]]));
+    const port = {
+      ...place,
+      ifname,
+      address,
+      defaultRoute: request.defaultRoute ?? true,
+      ...Object.fromEntries(settings),
+    };
     // Not by assignment: "__proto__" is a name like any other, and the configuration's checks are to see it.
     Object.defineProperty(target.ports, name, { value: port, enumerable: true, configurable: true, writable: true });
     cause.container = { network, name, port: port as object as PortConfiguration };
     return configuration;
   }, cause);
-  const gateway = interfaceOf(router, network).address;
+  const { address: gateway, prefixLength } = interfaceOf(router, network);
+  const device = router.resolved.devices.find((each) => each.name === name);
+  if (device === undefined) throw new TapirError(`attach: ${name} has been detached again`);
   router.log("info", `${name}: attached to ${network}`);
-  return { name, network, address: String(address), gateway: formatAddress(gateway), ifname: String(ifname) };
+  const { mac, mtu } = device;
+  return {
+    name,
+    network,
+    address: String(address),
+    gateway: formatAddress(gateway),
+    ifname: String(ifname),
+    prefixLength,
+    mac,
+    mtu,
+  };
 }
 
 export async function detach(router: RunningRouter, name: string): Promise<{ name: string; network: string }> {

@@ -9,6 +9,7 @@
  * then stay as they are, unless another has their name or address again; one that it wants and whose device cannot be
  * made is out of service, and does not hold it up.
  */
+import { keepCniPorts } from "./cni.ts";
 import {
   type Configuration,
   checkConfiguration,
@@ -97,7 +98,7 @@ export class Changes {
 
   /** What applying would change. */
   difference(wish: ApplyWish): Difference {
-    return this.router.differenceTo(readWish(wish));
+    return this.router.differenceTo(keepCniPorts(this.router.configuration, readWish(wish)));
   }
 
   apply(wish: ApplyWish): Promise<Applied> {
@@ -131,12 +132,12 @@ export class Changes {
   }
 
   private async applyNow(wish: ApplyWish): Promise<Applied> {
-    const configuration = readWish(wish);
+    const written = readWish(wish);
     const cause: Cause = { source: "apply", ...(wish.file === undefined ? {} : { detail: wish.file }) };
     this.refuseWhilePending(cause);
     const before = this.history.present.number;
-    const difference = this.router.differenceTo(configuration);
-    await this.router.change(() => configuration, cause);
+    const difference = this.router.differenceTo(keepCniPorts(this.router.configuration, written));
+    await this.router.change((present) => keepCniPorts(present, written), cause);
     const { confirmSeconds } = wish;
     if (confirmSeconds !== undefined && difference.actions.length > 0) this.wait(before, confirmSeconds);
     return { ...difference, entry: this.history.present, pending: this.pending };

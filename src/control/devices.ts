@@ -109,6 +109,7 @@ function configureTap(plan: DevicePlan): void {
   lines.push(`link set dev ${ifname} up`);
   if (plan.defaultVia !== undefined)
     lines.push(`route replace default via ${formatAddress(plan.defaultVia)} dev ${ifname}`);
+  for (const { to, via } of plan.routes ?? []) lines.push(`route replace ${to} via ${via} dev ${ifname}`);
   runIp(plan, lines);
 }
 

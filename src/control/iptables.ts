@@ -12,6 +12,7 @@ import { type Command, readCommand } from "../filter/iptables/read_command.ts";
 import { RestoreError, type RestoreOptions, restore } from "../filter/iptables/restore.ts";
 import { ruleWords } from "../filter/iptables/write_rule.ts";
 import { type RuleSet, TABLE_NAMES, type TableName } from "../filter/rule_set.ts";
+import type { PublishedByPort } from "./configuration/build_attached.ts";
 import type { Configuration } from "./configuration/configuration.ts";
 import { ExitCode, TapirError } from "./errors.ts";
 import type { Cause } from "./history.ts";
@@ -111,15 +112,53 @@ export async function describeRules(router: RunningRouter): Promise<object> {
   return { filter: describe("filter"), nat: describe("nat") };
 }
 
-/** The configuration with these rules in place of its own. */
-export function withRules(configuration: Configuration, rules: RuleSet): Configuration {
+/**
+ * The configuration with these rules in place of its own. What ports publish stays with the ports, unless a rule of it
+ * is not there any more: then the port does not publish it, and what else is left of it is a rule like any other.
+ */
+export function withRules(
+  configuration: Configuration,
+  rules: RuleSet,
+  published: readonly PublishedByPort[] = [],
+): Configuration {
   const { sets } = configuration.filter ?? {};
   const { masquerade: _, snat: __, publish: ___, ...nat } = configuration.nat ?? {};
+  const { gone, rest } = withoutPublished(rules, published);
   return {
     ...configuration,
+    ...(published.length === 0 ? {} : { networks: withPublished(configuration.networks, gone) }),
     nat,
-    filter: { ...(sets === undefined ? {} : { sets }), iptables: ruleLines(rules) },
+    filter: { ...(sets === undefined ? {} : { sets }), iptables: ruleLines(rest) },
   };
+}
+
+const placeOf = ({ network, port, index }: Omit<PublishedByPort, "rule">): string => `${network}/${port}/${index}`;
+
+/** The places of what ports do not publish any more, or not all of it; and the rules that are no port's. */
+function withoutPublished(rules: RuleSet, published: readonly PublishedByPort[]): { gone: Set<string>; rest: RuleSet } {
+  const isPrerouting = ({ name }: { name: string }): boolean => name === "PREROUTING";
+  const present = new Set(rules.nat.chains.find(isPrerouting)?.rules.map((rule) => JSON.stringify(rule)));
+  const gone = new Set(published.filter(({ rule }) => !present.has(JSON.stringify(rule))).map(placeOf));
+  const whole = published.filter((each) => !gone.has(placeOf(each)));
+  const theirs = new Set(whole.map(({ rule }) => JSON.stringify(rule)));
+  const chains = rules.nat.chains.map((chain) =>
+    isPrerouting(chain) ? { ...chain, rules: chain.rules.filter((rule) => !theirs.has(JSON.stringify(rule))) } : chain,
+  );
+  return { gone, rest: { ...rules, nat: { ...rules.nat, chains } } };
+}
+
+function withPublished(
+  networks: Configuration["networks"] = {},
+  gone: ReadonlySet<string>,
+): NonNullable<Configuration["networks"]> {
+  const next = structuredClone(networks);
+  for (const [network, { ports = {} }] of Object.entries(next)) {
+    for (const [name, port] of Object.entries(ports)) {
+      if (port.publish === undefined) continue;
+      port.publish = port.publish.filter((_, index) => !gone.has(placeOf({ network, port: name, index })));
+    }
+  }
+  return next;
 }
 
 /** Rules alone, as lines of text: so a change of one is one line in the history. */

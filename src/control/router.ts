@@ -355,7 +355,7 @@ export class RunningRouter extends DataplaneQuestions {
       const { rules, ...carry } = edit(this.resolved.plan.rules);
       this.carry = carry;
       try {
-        await this.changeTo(withRules(this.configuration, rules), cause, false);
+        await this.changeTo(withRules(this.configuration, rules, this.resolved.publishedByPorts), cause, false);
       } finally {
         this.carry = undefined;
       }

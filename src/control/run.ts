@@ -1,6 +1,7 @@
 /** `tapir run`: a router from its configuration file until a signal ends it. */
 import type { RuleLog } from "../dataplane/messages.ts";
 import { createApi } from "./api.ts";
+import { keepCniPorts, withoutEndedCniPorts } from "./cni.ts";
 import { resolvePlan } from "./configuration/configuration.ts";
 import { withDockerAtStart } from "./docker/plugin.ts";
 import { createLog, type Log, type LogOptions } from "./log.ts";
@@ -24,7 +25,7 @@ export interface RunOptions extends LogOptions {
  * program has been replaced while it ran.
  */
 export async function run(file: string, socket: string | undefined, options: RunOptions = {}): Promise<void> {
-  const written = readConfiguration(file);
+  const written = withoutEndedCniPorts(readConfiguration(file));
   const { socket: ownSocket, services } = resolvePlan(written);
   const configuration = withDockerAtStart(written, services.docker);
   const log = createLog(options);
@@ -84,7 +85,7 @@ export async function run(file: string, socket: string | undefined, options: Run
 /** SIGHUP: reads the file again; what is wrong with it is logged, and the old configuration stays in force. */
 function reread(file: string, router: RunningRouter, log: Log): Promise<void> {
   return router
-    .change(() => readConfiguration(file), { source: "sighup", detail: file })
+    .change((present) => keepCniPorts(present, readConfiguration(file)), { source: "sighup", detail: file })
     .then(
       () => log.info(`ready: ${file} has been read again`),
       (error: Error) => log.error(`${error.message}; the former configuration stays in force`),

@@ -15,6 +15,7 @@ import {
   RouteSchema,
   StationSchema,
 } from "./api_schemas.ts";
+import { withCni } from "./cni.ts";
 import { healthOf } from "./health.ts";
 import { showFdb, showNat, showNeighbours, showRoutes, showRules } from "./show.ts";
 
@@ -24,7 +25,7 @@ export const TABLE_ROUTES: readonly ApiRoute[] = [
     path: "/v1/ports",
     summary: "Ports with their devices and counters.",
     answer: Type.Array(PortSchema),
-    handle: async (router) => router.services.docker.named(await router.ports()),
+    handle: async (router) => withCni(router.configuration, await router.services.docker.named(await router.ports())),
   },
   {
     method: "GET",

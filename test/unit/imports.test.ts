@@ -20,6 +20,7 @@ const ALLOWED: Record<string, string[]> = {
   dataplane: ["pcap_filter", "bridge", "routing", "filter", "nat", "conntrack", "io", "packet"],
   control: ["pcap_filter", "dataplane", "bridge", "routing", "filter", "nat", "conntrack", "io", "packet"],
   client: ["control"],
+  cni: ["client", "control"],
   library: ["client", "control", "dataplane", "conntrack", "io", "packet"],
   cli: ["control", "pcap_filter", "dataplane", "filter", "conntrack", "io", "packet"],
 };

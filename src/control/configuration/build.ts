@@ -8,6 +8,7 @@ import { type Chain, emptyRuleSet, type RuleSet, type TableName } from "../../fi
 import type { PolicyRule } from "../../routing/policy.ts";
 import { DEFAULT_SOCKET } from "../default_socket.ts";
 import type { LeasedAddress } from "../dhcp/lease.ts";
+import { type PublishedByPort, publishedByPorts } from "./build_attached.ts";
 import { InterfaceBuilder } from "./build_interfaces.ts";
 import { buildConntrack, NatBuilder } from "./build_nat.ts";
 import { buildNetworkServices, type NetworkServicesPlan } from "./build_network_services.ts";
@@ -37,6 +38,7 @@ export interface ResolvedPlan {
   socket: string;
   services: ServicesPlan;
   networkServices: NetworkServicesPlan;
+  publishedByPorts: PublishedByPort[];
 }
 
 /** What of a plan the next one needs to know: which index stands for what. */
@@ -67,6 +69,10 @@ export function buildPlan(
   const nat = new NatBuilder(builder, names, report);
   const tables = new TableNames(configuration.routing?.tables, report);
   const rules = buildRuleSet(configuration, nat, names, report);
+  const published = publishedByPorts(configuration, nat, report);
+  const prerouting = rules.nat.chains.find(({ name }) => name === "PREROUTING");
+  // Behind the others, those of text too.
+  prerouting?.rules.push(...published.map(({ rule }) => rule));
   return {
     plan: {
       interfaces: builder.interfaces,
@@ -86,6 +92,7 @@ export function buildPlan(
     socket: configuration.control?.socket ?? DEFAULT_SOCKET,
     services: buildServices(configuration, report),
     networkServices: buildNetworkServices(configuration, builder, report),
+    publishedByPorts: published,
   };
 }
 

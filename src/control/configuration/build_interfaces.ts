@@ -5,6 +5,7 @@ import { formatAddress } from "../../packet/ipv4_address.ts";
 import { parseMac } from "../../packet/mac_address.ts";
 import type { LeasedAddress } from "../dhcp/lease.ts";
 import { formatPrefix, isHostOf, overlap, readAddress, readPrefix } from "./addresses.ts";
+import { routesOf } from "./build_attached.ts";
 import { type Impair, readImpair, withOwnSeeds } from "./build_impair.ts";
 import { UplinkBuilder } from "./build_uplinks.ts";
 import { type DevicePlan, derivedMac, netnsPath } from "./devices.ts";
@@ -180,6 +181,7 @@ export class InterfaceBuilder {
       ...(address === undefined ? {} : { address: { address, prefixLength: network.subnet.length } }),
       ...(port.handedOver === true ? { isHandedOver: true as const } : {}),
       ...(port.defaultRoute === true ? { defaultVia: network.gateway } : {}),
+      ...routesOf(port, network, path, this.report),
     };
     const isIsolated = port.isolated ?? network.hasIsolatedPorts;
     const isGuarded = port.antiSpoofing ?? network.hasGuardedPorts;

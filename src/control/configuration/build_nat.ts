@@ -50,7 +50,7 @@ export class NatBuilder {
   private readonly interfaces: InterfaceBuilder;
   private readonly names: Names;
   private readonly report: Report;
-  private readonly published: Place[] = [];
+  private readonly places: Place[] = [];
 
   constructor(interfaces: InterfaceBuilder, names: Names, report: Report) {
     this.interfaces = interfaces;
@@ -68,12 +68,12 @@ export class NatBuilder {
 
   /** Rules of PREROUTING. */
   destinationRules(configuration: Configuration): Rule[] {
-    return (configuration.nat?.publish ?? []).flatMap((rule, index) => this.port(rule, ["nat", "publish", index]));
+    return (configuration.nat?.publish ?? []).flatMap((rule, index) => this.published(rule, ["nat", "publish", index]));
   }
 
   /** What is published on an uplink. */
   publishedOn(owner: number): { protocol: number; first: number; last: number }[] {
-    return this.published
+    return this.places
       .filter((place) => place.interface === owner)
       .flatMap(({ protocols, ports }) => protocols.map((protocol) => ({ protocol, ...ports })));
   }
@@ -178,7 +178,8 @@ export class NatBuilder {
     return found === undefined;
   }
 
-  private port(rule: PublishConfiguration, path: Path): Rule[] {
+  /** What one published port, or range of them, is as rules of PREROUTING. */
+  published(rule: PublishConfiguration, path: Path): Rule[] {
     const owner = this.uplink(rule.on, [...path, "on"]);
     const ports = this.span(rule.port, [...path, "port"]);
     const target = ports === undefined ? undefined : this.target(rule.to, ports, [...path, "to"]);
@@ -219,7 +220,7 @@ export class NatBuilder {
   }
 
   private isFirst(place: Place): boolean {
-    const other = this.published.find(
+    const other = this.places.find(
       ({ protocols, interface: owner, address, ports }) =>
         owner === place.interface &&
         address === place.address &&
@@ -227,7 +228,7 @@ export class NatBuilder {
         place.ports.first <= ports.last &&
         protocols.some((protocol) => place.protocols.includes(protocol)),
     );
-    if (other === undefined) this.published.push(place);
+    if (other === undefined) this.places.push(place);
     else this.report(place.path, `published already, at ${formatPath(other.path)}`);
     return other === undefined;
   }

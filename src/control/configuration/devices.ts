@@ -44,6 +44,8 @@ export interface DevicePlan {
   isLeased?: true;
   /** Next hop of the default route that is made in the TAP's namespace. */
   defaultVia?: number;
+  /** Routes that are made there besides, as iproute2 writes them. */
+  routes?: { to: string; via: string }[];
 }
 
 /** Path of the namespace that a configuration means by `netns` or `pid`; undefined for the router's own. */

@@ -7,6 +7,7 @@
  */
 
 import { type Static, Type } from "typebox";
+import { ATTACHED_KEYS } from "./schema_attached.ts";
 import { impair } from "./schema_impair.ts";
 import { ConntrackSchema, flowsPerHost, NatSchema } from "./schema_nat.ts";
 import { DhcpSchema, DnsSchema } from "./schema_network_services.ts";
@@ -91,6 +92,7 @@ const PortSchema = Type.Object(
     ),
     rateLimit: rateLimit("this port, in place of what the network says"),
     impair: impair("this port, in place of what the network says"),
+    ...ATTACHED_KEYS,
   },
   { ...CLOSED, title: "a map", description: "A container: exactly one of `netns`, `pid` and `handedOver` is needed." },
 );

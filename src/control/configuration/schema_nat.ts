@@ -12,7 +12,7 @@ const PORTS_WORDS = "a port from 1 to 65535 or a range like 2000-3000";
 const truth = (byDefault: boolean, description: string) =>
   Type.Optional(Type.Boolean({ default: byDefault, title: "true or false", description }));
 
-const portSpan = (description: string) =>
+export const portSpan = (description: string) =>
   Type.Union([integer(1, 65_535), Type.String({ pattern: "^[0-9]{1,5}(-[0-9]{1,5})?$", title: PORTS_WORDS })], {
     title: PORTS_WORDS,
     description,

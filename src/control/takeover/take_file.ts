@@ -1,4 +1,5 @@
 /** A configuration file for a dataplane that was taken over: what of it is in the way, and changing to it. */
+import { keepCniPorts } from "../cni.ts";
 import { type Configuration, resolvePlan } from "../configuration/configuration.ts";
 import { TapirError } from "../errors.ts";
 import type { RunningRouter } from "../router.ts";
@@ -23,7 +24,7 @@ export function refuseOtherLimits(orphan: Orphan, configuration: Configuration):
  */
 export async function takeFile(router: RunningRouter, configuration: Configuration, file: string): Promise<void> {
   try {
-    await router.change(() => configuration, { source: "takeover", detail: file }, true);
+    await router.change((present) => keepCniPorts(present, configuration), { source: "takeover", detail: file }, true);
   } catch (error) {
     router.log("error", `${file}: ${(error as Error).message}; the former configuration stays in force`);
   }
