@@ -36,7 +36,7 @@ function find(name: string, { CNI_PATH = "" }: Variables): string {
     const need = `expected the directories to look for ${name} in`;
     throw new CniError(Code.INVALID_ENVIRONMENT, `CNI_PATH is not set: ${need}`);
   }
-  for (const folder of CNI_PATH.split(":")) {
+  for (const folder of CNI_PATH.split(":").filter((each) => each !== "")) {
     const path = join(folder, name);
     try {
       accessSync(path, constants.X_OK);
@@ -75,7 +75,11 @@ function failureOf(name: string, status: number | null, stdout: string, stderr: 
   try {
     const { code, msg, details } = JSON.parse(stdout) as { code?: unknown; msg?: unknown; details?: unknown };
     if (typeof code === "number" && typeof msg === "string") {
-      return new CniError(code, msg.startsWith(name) ? msg : `${name}: ${msg}`, typeof details === "string" ? details : undefined);
+      return new CniError(
+        code,
+        msg.startsWith(name) ? msg : `${name}: ${msg}`,
+        typeof details === "string" ? details : undefined,
+      );
     }
   } catch {
     // It has not said it in the specification's words.

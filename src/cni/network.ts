@@ -29,6 +29,7 @@ export interface Network {
   runtimeConfig: Values;
   /** `args.cni`: CONVENTIONS.md. */
   args: Values;
+  /** Not read where nothing depends on it. */
   prevResult: Result | undefined;
   validAttachments: unknown;
   /** As it came; delegated plugins get it. */
@@ -87,7 +88,7 @@ export function readNetwork(values: Values, text: string, isStrict: boolean): Ne
     dns: value(values, "dns", isMap, "a map"),
     runtimeConfig: value(values, "runtimeConfig", isMap, "a map") ?? {},
     args: value(args, "cni", isMap, "a map") ?? {},
-    prevResult: values.prevResult === undefined ? undefined : readResult(values.prevResult, "prevResult"),
+    prevResult: isStrict && values.prevResult !== undefined ? readResult(values.prevResult, "prevResult") : undefined,
     validAttachments: ATTACHMENTS.map((key) => values[key]).find((each) => each !== undefined),
     text,
   };

@@ -63,7 +63,7 @@ function macOf({ runtimeConfig, args }: Network, variables: Variables): string |
 export function publishedOf({ runtimeConfig }: Network): PublishOfPort[] {
   const { portMappings = [] } = runtimeConfig;
   if (!Array.isArray(portMappings)) throw invalid(`portMappings: expected a list, not ${quote(portMappings)}`);
-  return portMappings.map((mapping: unknown, index) => {
+  const single = portMappings.map((mapping: unknown, index): Mapping => {
     const what = `portMappings[${index}]`;
     if (!isMap(mapping)) throw invalid(`${what}: expected a map, not ${quote(mapping)}`);
     const { hostPort, containerPort, protocol = "tcp", hostIP = "" } = mapping;
@@ -82,6 +82,34 @@ export function publishedOf({ runtimeConfig }: Network): PublishOfPort[] {
       to: portOf(containerPort, `${what}.containerPort`),
     };
   });
+  return runsOf(single).map(({ last, ...first }) => {
+    if (last === 0) return first;
+    return { ...first, port: `${first.port}-${first.port + last}`, to: `${first.to}-${first.to + last}` };
+  });
+}
+
+interface Mapping {
+  proto: "tcp" | "udp";
+  address?: string;
+  port: number;
+  to: number;
+}
+
+/** Runtimes take ranges apart; here they are ranges again, with how far it is to the last port of each. */
+function runsOf(mappings: readonly Mapping[]): (Mapping & { last: number })[] {
+  const runs: (Mapping & { last: number })[] = [];
+  for (const mapping of mappings) {
+    const run = runs.at(-1);
+    const isNext =
+      run !== undefined &&
+      run.proto === mapping.proto &&
+      run.address === mapping.address &&
+      mapping.port === run.port + run.last + 1 &&
+      mapping.to === run.to + run.last + 1;
+    if (isNext) run.last++;
+    else runs.push({ ...mapping, last: 0 });
+  }
+  return runs;
 }
 
 function portOf(value: unknown, what: string): number {

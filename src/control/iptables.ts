@@ -11,7 +11,7 @@ import { countedChains, listChains, listWords, type RuleCounts, saveTable } from
 import { type Command, readCommand } from "../filter/iptables/read_command.ts";
 import { RestoreError, type RestoreOptions, restore } from "../filter/iptables/restore.ts";
 import { ruleWords } from "../filter/iptables/write_rule.ts";
-import { type RuleSet, TABLE_NAMES, type TableName } from "../filter/rule_set.ts";
+import { type Rule, type RuleSet, TABLE_NAMES, type TableName } from "../filter/rule_set.ts";
 import type { PublishedByPort } from "./configuration/build_attached.ts";
 import type { Configuration } from "./configuration/configuration.ts";
 import { ExitCode, TapirError } from "./errors.ts";
@@ -134,15 +134,18 @@ export function withRules(
 
 const placeOf = ({ network, port, index }: Omit<PublishedByPort, "rule">): string => `${network}/${port}/${index}`;
 
+/** In words: a rule that has been saved and restored has a comment in place of a name. */
+const keyOf = (rule: Rule): string => ruleWords(rule);
+
 /** The places of what ports do not publish any more, or not all of it; and the rules that are no port's. */
 function withoutPublished(rules: RuleSet, published: readonly PublishedByPort[]): { gone: Set<string>; rest: RuleSet } {
   const isPrerouting = ({ name }: { name: string }): boolean => name === "PREROUTING";
-  const present = new Set(rules.nat.chains.find(isPrerouting)?.rules.map((rule) => JSON.stringify(rule)));
-  const gone = new Set(published.filter(({ rule }) => !present.has(JSON.stringify(rule))).map(placeOf));
+  const present = new Set(rules.nat.chains.find(isPrerouting)?.rules.map(keyOf));
+  const gone = new Set(published.filter(({ rule }) => !present.has(keyOf(rule))).map(placeOf));
   const whole = published.filter((each) => !gone.has(placeOf(each)));
-  const theirs = new Set(whole.map(({ rule }) => JSON.stringify(rule)));
+  const theirs = new Set(whole.map(({ rule }) => keyOf(rule)));
   const chains = rules.nat.chains.map((chain) =>
-    isPrerouting(chain) ? { ...chain, rules: chain.rules.filter((rule) => !theirs.has(JSON.stringify(rule))) } : chain,
+    isPrerouting(chain) ? { ...chain, rules: chain.rules.filter((rule) => !theirs.has(keyOf(rule))) } : chain,
   );
   return { gone, rest: { ...rules, nat: { ...rules.nat, chains } } };
 }

@@ -109,10 +109,13 @@ const PACKAGES: Record<string, string> = {
   runc: "runc",
   podman: "podman",
   busybox: "busybox-static",
+  podman: "podman",
+  conmon: "conmon",
+  "host-local": "containernetworking-plugins",
 };
 
 export function hasCommand(name: string): boolean {
-  const folders = [...(process.env.PATH ?? "").split(":"), "/usr/sbin", "/sbin"];
+  const folders = [...(process.env.PATH ?? "").split(":"), "/usr/sbin", "/sbin", "/usr/lib/cni"];
   return folders.some((folder) => folder !== "" && existsSync(join(folder, name)));
 }
 

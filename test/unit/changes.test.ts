@@ -70,6 +70,19 @@ describe("changing a router", () => {
     expect(router.changes.history.configurationOf(1)).toEqual(configured(1500));
   });
 
+  it("leaves the ports of CNI where they are", async () => {
+    const router = new CardboardRouter();
+    const port = { netns: "/proc/self/ns/net", cni: { network: "pods", container: "c0ffee" } };
+    Object.assign(router.configuration.networks?.lab.ports ?? {}, { pod: port });
+    const wish = { configuration: configured(1400, {}) };
+    expect(router.changes.difference(wish).actions.map(({ path }) => path)).not.toContain("networks.lab.ports.pod");
+    await router.changes.apply(wish);
+    expect(router.configuration).toEqual({
+      version: 1,
+      networks: { lab: { subnet: "10.55.66.0/24", mtu: 1400, ports: { pod: port } } },
+    });
+  });
+
   it("refuses what is no configuration, with line and column", async () => {
     const router = new CardboardRouter();
     const text = "version: 1\nnetworks:\n  lab: { subnet: 10.55.66.0/24, mut: 1400 }\n";
