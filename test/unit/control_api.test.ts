@@ -153,6 +153,9 @@ describe("the API", () => {
       address: "10.55.66.3",
       gateway: "10.55.66.1",
       ifname: "eth0",
+      prefixLength: 29,
+      mac: expect.stringMatching(/^02:/),
+      mtu: 1500,
     });
     const { pid } = process;
     const byProcess = await attach({ network: "lab", pid, ifname: "net1", defaultRoute: false });
