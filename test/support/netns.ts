@@ -109,7 +109,6 @@ const PACKAGES: Record<string, string> = {
   runc: "runc",
   podman: "podman",
   busybox: "busybox-static",
-  podman: "podman",
   conmon: "conmon",
   "host-local": "containernetworking-plugins",
 };
