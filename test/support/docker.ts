@@ -16,6 +16,7 @@ import {
 import { request } from "node:http";
 import { join } from "node:path";
 import { text as readText } from "node:stream/consumers";
+import { setTimeout as sleep } from "node:timers/promises";
 import {
   type ExecOptions,
   exec,
@@ -81,8 +82,8 @@ export async function startDocker(netns: string): Promise<Docker> {
     startRouter: (configuration) => startRouter(folder, words, configuration),
     restartDaemon: async () => {
       await daemon.stop("SIGKILL");
-      process.kill(Number(readFileSync(join(folder, "exec/containerd/containerd.pid"), "utf8")), "SIGKILL");
-      rmSync(join(folder, "pid"));
+      await endContainerd(join(folder, "exec/containerd/containerd.pid"));
+      rmSync(join(folder, "pid"), { force: true });
       daemon = await startDaemon(docker, words("dockerd", options));
     },
   };
@@ -92,6 +93,15 @@ export async function startDocker(netns: string): Promise<Docker> {
   let daemon = await startDaemon(docker, words("dockerd", options));
   importImage(docker);
   return docker;
+}
+
+/** Kills it; returns once it has ended, and the next dockerd does not take it for alive. */
+async function endContainerd(file: string): Promise<void> {
+  const pid = Number(readFileSync(file, "utf8"));
+  process.kill(pid, "SIGKILL");
+  // Whoever has adopted it may take its time to bury it.
+  while (existsSync(`/proc/${pid}/exe`)) await sleep(10);
+  rmSync(file, { force: true });
 }
 
 /** dockerd, as soon as it answers; with its end, all containers go. */
