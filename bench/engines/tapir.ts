@@ -83,8 +83,10 @@ async function startWith(
   writeFileSync(file, configuration(world, kind, options, variant));
   if (kind === "packet") world.joinWithVeth(world.outside, OUTSIDE_DEVICE, world.router, PACKET_DEVICE);
   const enter = [`--net=${world.router.path}`];
-  const flags = variant.flags === undefined ? [] : ["env", `${FLAGS_VARIABLE}=${variant.flags}`];
-  const command = pinned(options.cpu, [...flags, process.execPath, TAPIR, "run", "-f", file]);
+  // A dataplane that is loaded to stand by, once and for a second, would fall into the trial and take its processor.
+  const environment = ["env", "TAPIR_STANDBY=0"];
+  if (variant.flags !== undefined) environment.push(`${FLAGS_VARIABLE}=${variant.flags}`);
+  const command = pinned(options.cpu, [...environment, process.execPath, TAPIR, "run", "-f", file]);
   const router = new Started("nsenter", [...enter, ...command]);
   await router.until(/\bready\b/);
   const pids = familyOf(router.pid);

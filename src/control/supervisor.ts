@@ -25,6 +25,8 @@ const TICK_MS = 1000;
 const HANGS_TICKS = 10;
 /** Ticks until another process is made to stand by: the one that works needs the processors first. */
 const STANDBY_TICKS = 3;
+/** `TAPIR_STANDBY=0`: none is; after a crash one has to be loaded first. */
+const standsBy = (): boolean => process.env.TAPIR_STANDBY !== "0";
 
 export interface SupervisorHost {
   /** Makes a process that waits for `start`. */
@@ -202,7 +204,7 @@ export class Supervisor {
     this.stillTicks = now === this.lastClock ? this.stillTicks + 1 : 0;
     this.lastClock = now;
     if (this.stillTicks >= HANGS_TICKS) current.kill(`it has hung for ${HANGS_TICKS} s`);
-    else if (this.standby === undefined && ++this.aloneTicks >= STANDBY_TICKS) {
+    else if (this.standby === undefined && standsBy() && ++this.aloneTicks >= STANDBY_TICKS) {
       this.aloneTicks = 0;
       this.standby = this.spawn();
     }

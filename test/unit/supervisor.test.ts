@@ -62,7 +62,10 @@ function supervised() {
 const show = { type: "show", table: "stats" } as const;
 
 beforeEach(() => void vi.useFakeTimers());
-afterEach(() => void vi.useRealTimers());
+afterEach(() => {
+  vi.useRealTimers();
+  vi.unstubAllEnvs();
+});
 
 describe("the supervision of the dataplane", () => {
   it("has the process that stands by take the place of one that has ended, and another one stand by", async () => {
@@ -83,6 +86,16 @@ describe("the supervision of the dataplane", () => {
     ]);
     await vi.advanceTimersByTimeAsync(3000);
     expect(made.length).toBe(3);
+  });
+
+  it("has none stand by with TAPIR_STANDBY=0, and still puts one in the place of one that has ended", async () => {
+    vi.stubEnv("TAPIR_STANDBY", "0");
+    const { made, revived } = supervised();
+    await vi.advanceTimersByTimeAsync(10_000);
+    expect(made.length).toBe(1);
+    made[0].die();
+    await vi.advanceTimersByTimeAsync(0);
+    expect(revived).toEqual([2]);
   });
 
   it("makes a process where none stands by yet", async () => {
