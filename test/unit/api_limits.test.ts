@@ -19,7 +19,8 @@ const QUICK = {
 async function serve(limits = API_LIMITS): Promise<() => Promise<Socket>> {
   const folder = mkdtempSync(join(tmpdir(), "tapir-api-"));
   const path = join(folder, "t.sock");
-  const server = createApi({ ports: async () => [] } as unknown as RunningRouter, limits);
+  const services = { docker: { named: async (rows: unknown[]) => rows } };
+  const server = createApi({ ports: async () => [], services } as unknown as RunningRouter, limits);
   await new Promise<void>((resolve) => server.listen(path, resolve));
   onTestFinished(() => {
     server.close();
