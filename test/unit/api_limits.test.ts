@@ -20,7 +20,8 @@ async function serve(limits = API_LIMITS): Promise<() => Promise<Socket>> {
   const folder = mkdtempSync(join(tmpdir(), "tapir-api-"));
   const path = join(folder, "t.sock");
   const services = { docker: { named: async (rows: unknown[]) => rows } };
-  const server = createApi({ ports: async () => [], services } as unknown as RunningRouter, limits);
+  const router = { ports: async () => [], services, configuration: { version: 1 } };
+  const server = createApi(router as unknown as RunningRouter, limits);
   await new Promise<void>((resolve) => server.listen(path, resolve));
   onTestFinished(() => {
     server.close();
