@@ -19,6 +19,17 @@ export function describeAttached({ name, ifname, address, gateway, network }: At
   return `${name}: ${ifname} ${address}, gateway ${gateway}, on ${network}`;
 }
 
+/** What the router has said, and the same for people. */
+export interface Done {
+  said: object;
+  words: string;
+}
+
+export async function detachPort(socket: string, name: string): Promise<Done> {
+  const said = await ask<{ network: string }>(socket, "DELETE", `/v1/ports/${encodeURIComponent(name)}`);
+  return { said, words: `${name}: detached from ${said.network}` };
+}
+
 function readPid(text: string): number {
   if (!/^[1-9][0-9]{0,9}$/.test(text)) throw new InvalidArgumentError("a process id is a number from 1 on.");
   return Number(text);
@@ -60,10 +71,8 @@ export function addAttach(program: Command): void {
   const detach = talking(program, "detach", "detach a container")
     .argument("<name>", "name of its port")
     .action(async (name: string, { socket, json }: CommonOptions) => {
-      const path = `/v1/ports/${encodeURIComponent(name)}`;
-      const detached = await ask<{ network: string }>(socketPath(socket), "DELETE", path);
-      const line = json === true ? JSON.stringify(detached) : `${name}: detached from ${detached.network}`;
-      process.stdout.write(`${line}\n`);
+      const { said, words } = await detachPort(socketPath(socket), name);
+      process.stdout.write(`${json === true ? JSON.stringify(said) : words}\n`);
     });
   addHelp(detach, [["tapir detach c3", "its device is removed"]]);
 }

@@ -7,7 +7,7 @@ import { text } from "node:stream/consumers";
 import type { Command } from "commander";
 import type { Attached } from "../control/attach.ts";
 import { ExitCode, TapirError, UnknownNameError } from "../control/errors.ts";
-import { describeAttached } from "./attach.ts";
+import { type Done, describeAttached, detachPort } from "./attach.ts";
 import { ask, socketPath } from "./client.ts";
 import { addHelp } from "./help.ts";
 import { type CommonOptions, talking } from "./talking.ts";
@@ -55,12 +55,6 @@ export function addOciHook(program: Command): void {
   );
 }
 
-interface Done {
-  /** What the router has said. */
-  said: object;
-  words: string;
-}
-
 /** Does what the state asks for. */
 async function hookCalled(state: State, network: string | undefined, options: HookOptions): Promise<Done> {
   const { socket, defaultRoute } = options;
@@ -81,8 +75,7 @@ async function hookCalled(state: State, network: string | undefined, options: Ho
 /** The port may have gone with the container's process. */
 async function detach(path: string, name: string): Promise<Done> {
   try {
-    const said = await ask<{ network: string }>(path, "DELETE", `/v1/ports/${encodeURIComponent(name)}`);
-    return { said, words: `${name}: detached from ${said.network}` };
+    return await detachPort(path, name);
   } catch (error) {
     if (error instanceof UnknownNameError) return { said: { name }, words: `${name}: detached already` };
     throw error;

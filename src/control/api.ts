@@ -4,11 +4,10 @@
  */
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import type { Duplex } from "node:stream";
-import { Ajv, type ValidateFunction } from "ajv";
 import type { ApiRoute, JsonRoute } from "./api_route.ts";
 import { ROUTES } from "./api_routes.ts";
 import { DataplaneDownError, ExitCode, TapirError, UnknownNameError } from "./errors.ts";
-import { HttpError, parseBody, readBytes, sendJson } from "./http_json.ts";
+import { checkAgainst, HttpError, parseBody, readBytes, sendJson } from "./http_json.ts";
 import type { RunningRouter } from "./router.ts";
 
 /** Longest request body in bytes, where a route says no other. */
@@ -112,24 +111,14 @@ function match(pattern: readonly string[], steps: readonly string[]): Record<str
   return params;
 }
 
-const ajv = new Ajv({ strict: false });
-const validators = new Map<ApiRoute, ValidateFunction>();
-
 async function readBody(request: IncomingMessage, route: JsonRoute): Promise<unknown> {
   const [type] = (request.headers["content-type"] ?? "application/json").split(";", 1);
   if (type.trim().toLowerCase() !== "application/json") {
     throw new HttpError(415, "the request's body has to be application/json", { connection: "close" });
   }
   const body = parseBody(await readBytes(request, route.bodyLimitBytes ?? BODY_LIMIT_BYTES));
-  let validate = validators.get(route);
-  if (validate === undefined) {
-    validate = ajv.compile(route.body as object);
-    validators.set(route, validate);
-  }
-  if (validate(body)) return body;
-  const [error] = validate.errors ?? [];
-  const place = error.instancePath.slice(1).replaceAll("/", ".");
-  throw new HttpError(400, `the request's body: ${place === "" ? "" : `${place} `}${error.message}`);
+  checkAgainst(route.body as object, body);
+  return body;
 }
 
 function fail(response: ServerResponse, error: Error): void {

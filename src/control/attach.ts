@@ -100,8 +100,7 @@ export async function detach(router: RunningRouter, name: string): Promise<{ nam
   const cause: Cause = { source: "detach", detail: name };
   await router.change((present) => {
     const configuration: Configuration = structuredClone(present);
-    const networks = Object.entries(configuration.networks ?? {});
-    const found = networks.find(([, { ports }]) => ports !== undefined && Object.hasOwn(ports, name));
+    const found = networkOfPort(configuration, name);
     if (found === undefined) throw new UnknownNameError(`detach: no container's port is called ${name}`);
     left = found[0];
     refuseDockers(found[1], `detach: ${left}`, "disconnect");
@@ -111,6 +110,11 @@ export async function detach(router: RunningRouter, name: string): Promise<{ nam
   }, cause);
   router.log("info", `${name}: detached from ${left}`);
   return { name, network: left };
+}
+
+/** The network that has a port of this name, and what it is called. */
+export function networkOfPort({ networks = {} }: Configuration, name: string) {
+  return Object.entries(networks).find(([, { ports }]) => ports !== undefined && Object.hasOwn(ports, name));
 }
 
 /** Docker says what is in its networks. */

@@ -2,7 +2,8 @@
  * The end of containers that were attached by a process: their ports go with them. A process never comes back, and its
  * number will be somebody else's; the port of a namespace's name stays, out of service, because the name may come back.
  */
-import type { Configuration, PortConfiguration } from "./configuration/configuration.ts";
+import { networkOfPort } from "./attach.ts";
+import type { PortConfiguration } from "./configuration/configuration.ts";
 import { isRunning } from "./container_process.ts";
 import { UnknownNameError } from "./errors.ts";
 import type { LinkEvent } from "./events_api.ts";
@@ -13,17 +14,12 @@ type Host = Pick<RunningRouter, "portListeners" | "configuration" | "log">;
 /** Has `detach` called for each port that is left without its process. */
 export function watchAttached(router: Host, detach: (name: string) => Promise<unknown>): void {
   router.portListeners.add(({ port: name, state }: LinkEvent) => {
-    if (state !== "failed" || !hasEnded(portIn(router.configuration, name))) return;
+    if (state !== "failed" || !hasEnded(networkOfPort(router.configuration, name)?.[1].ports?.[name])) return;
     detach(name).catch((error: Error) => {
       // Whoever ended the container has detached it, too.
       if (!(error instanceof UnknownNameError)) router.log("error", error.message);
     });
   });
-}
-
-function portIn({ networks }: Configuration, name: string): PortConfiguration | undefined {
-  for (const { ports = {} } of Object.values(networks ?? {})) if (Object.hasOwn(ports, name)) return ports[name];
-  return undefined;
 }
 
 function hasEnded({ pid, started }: Pick<PortConfiguration, "pid" | "started"> = {}): boolean {

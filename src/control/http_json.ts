@@ -1,5 +1,6 @@
 /** JSON over HTTP, as the servers on unix sockets speak it: bodies of bounded length, and answers. */
 import type { IncomingMessage, ServerResponse } from "node:http";
+import { Ajv } from "ajv";
 
 /** An answer with another status than the one that fits the error's kind. */
 export class HttpError extends Error {
@@ -36,6 +37,18 @@ export function parseBody(bytes: Buffer): unknown {
     // Said below.
   }
   throw new HttpError(400, "the request's body is not a JSON object");
+}
+
+const ajv = new Ajv({ strict: false });
+
+/** @throws HttpError, with what is wrong first, for a value that the schema does not take; `what` says what it is. */
+export function checkAgainst(schema: object, value: unknown, what = "the request's body"): void {
+  // A schema is compiled once: the package remembers it.
+  const validate = ajv.compile(schema);
+  if (validate(value)) return;
+  const [error] = validate.errors ?? [];
+  const place = error.instancePath.slice(1).replaceAll("/", ".");
+  throw new HttpError(400, `${what}: ${place === "" ? "" : `${place} `}${error.message}`);
 }
 
 export function sendJson(

@@ -24,6 +24,7 @@ import { Counter } from "./counters.ts";
 import type { Interface } from "./interfaces.ts";
 import type { ReceivedDatagram } from "./messages.ts";
 import type { Router } from "./router.ts";
+import { fillBucket, MILLI } from "./token_bucket.ts";
 
 export const DNS_PORT = 53;
 const TO_DHCP_SERVER = (DHCP_CLIENT_PORT << 16) | DHCP_SERVER_PORT;
@@ -33,7 +34,6 @@ const LONGEST_PAYLOAD_BYTES = 4096;
 /** Datagrams in a second, and at once: of a network's port, of an uplink's, of all together. */
 const RATES = { port: 200, uplink: 2_000, all: 4_000 };
 const BURSTS = { port: 100, uplink: 500, all: 1_000 };
-const MILLI = 1000;
 
 const WHO = {
   dhcp: "the network's DHCP server",
@@ -45,8 +45,8 @@ const WHO = {
 export class DatagramGate {
   /** Takes a datagram, or refuses it for want of room; absent while nobody listens. */
   onDatagram: ((datagram: ReceivedDatagram) => boolean) | undefined = undefined;
-  private readonly credit: Float64Array;
-  private readonly filledAt: Int32Array;
+  readonly credit: Float64Array;
+  readonly filledAt: Int32Array;
   private readonly shared: number;
 
   constructor(portLimit: number, now: number) {
@@ -58,19 +58,12 @@ export class DatagramGate {
   /** Whether a port may hand over one more; takes it from both buckets if so. */
   takes(port: number, isUplink: boolean, now: number): boolean {
     const kind = isUplink ? "uplink" : "port";
-    this.fill(port, RATES[kind], BURSTS[kind], now);
-    this.fill(this.shared, RATES.all, BURSTS.all, now);
-    if (this.credit[port] < MILLI || this.credit[this.shared] < MILLI) return false;
+    const own = fillBucket(this, port, RATES[kind], BURSTS[kind] * MILLI, now);
+    const shared = fillBucket(this, this.shared, RATES.all, BURSTS.all * MILLI, now);
+    if (own < MILLI || shared < MILLI) return false;
     this.credit[port] -= MILLI;
     this.credit[this.shared] -= MILLI;
     return true;
-  }
-
-  private fill(at: number, rate: number, burst: number, now: number): void {
-    const elapsed = (now - this.filledAt[at]) | 0;
-    this.filledAt[at] = now;
-    // Less than nothing: more than 24 days have passed.
-    this.credit[at] = elapsed < 0 ? burst * MILLI : Math.min(burst * MILLI, this.credit[at] + elapsed * rate);
   }
 }
 

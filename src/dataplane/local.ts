@@ -85,10 +85,12 @@ function answerEcho(router: Router, frame: Frame): void {
   router.count(Counter.echoRepliesSent);
 }
 
-/** The router's own answer is the flow's first reply. */
 function noteReply(router: Router, frame: Frame): void {
-  if (frame.reference < 0) return;
-  const flow = (frame.reference >> 1) as FlowId;
+  if (frame.reference >= 0) noteOwnReply(router, frame, (frame.reference >> 1) as FlowId);
+}
+
+/** A packet of the router's own answers a flow: it may be the flow's first reply. */
+export function noteOwnReply(router: Router, frame: Frame, flow: FlowId): void {
   const at = (flow << FLOW_SHIFT) + FlowWord.STATUS;
   if ((router.flows.words[at] & FlowFlag.SEEN_REPLY) === 0) {
     router.flows.words[at] |= FlowFlag.SEEN_REPLY;

@@ -7,25 +7,24 @@
  * the address of its egress. It opens a flow, as in Linux: so no translated flow shares its tuple, its answer meets INPUT as
  * ESTABLISHED, and `tapir conntrack` shows it. The source port is drawn anew for each question (RFC 5452 9.2).
  */
-import { FLOW_SHIFT, FlowFlag, FlowWord } from "../conntrack/flow_layout.ts";
+import { FlowFlag } from "../conntrack/flow_layout.ts";
 import type { FlowId } from "../conntrack/flow_table.ts";
-import { pseudoHeaderSum, sumBytes } from "../packet/checksum.ts";
 import { ETHERNET_HEADER_BYTES, EtherType, setEtherType, setMacs } from "../packet/ethernet.ts";
 import { type Frame, Own } from "../packet/frame.ts";
 import { IPV4_HEADER_BYTES, Protocol, writeHeader } from "../packet/ipv4.ts";
 import { formatAddress } from "../packet/ipv4_address.ts";
 import { parseMac } from "../packet/mac_address.ts";
 import { STOP_REASONS, Stop } from "../packet/stop_reasons.ts";
-import { UDP_CHECKSUM_OFFSET, UDP_HEADER_BYTES } from "../packet/udp.ts";
+import { UDP_HEADER_BYTES, writeUdp } from "../packet/udp.ts";
 import { clearVnetHeader } from "../packet/vnet_header.ts";
 import { Counter } from "./counters.ts";
 import { sendOwnFrames } from "./dispose.ts";
 import type { Interface } from "./interfaces.ts";
+import { noteOwnReply } from "./local.ts";
 import type { OwnSocket, SentDatagram, ServerQuestion } from "./messages.ts";
 import { openFlow } from "./open_flow.ts";
 import type { Router } from "./router.ts";
 import { RouteKind } from "./routes.ts";
-import { countPacket } from "./track.ts";
 
 const OWN_TTL = 64;
 /** All ports but those that are well known. */
@@ -58,26 +57,16 @@ export function sendDatagram(router: Router, datagram: SentDatagram): void {
   send(router, frame);
 }
 
-/** It is the first reply of the flow that the question has opened, if it has. */
 function noteAnswer(router: Router, frame: Frame): void {
-  const { flows } = router;
   const asked = (frame.ports << 16) | (frame.ports >>> 16);
-  const reference = flows.lookup(
-    flows.hash(frame.destination, frame.source, asked, Protocol.UDP),
-    frame.destination,
-    frame.source,
-    asked,
-    Protocol.UDP,
-    router.now,
-  );
-  if (reference < 0 || (reference & 1) !== 0) return;
-  const flow = (reference >> 1) as FlowId;
-  const at = (flow << FLOW_SHIFT) + FlowWord.STATUS;
-  if ((flows.words[at] & FlowFlag.SEEN_REPLY) === 0) {
-    flows.words[at] |= FlowFlag.SEEN_REPLY;
-    flows.noteChange(flow);
-  }
-  countPacket(flows, frame, flow, 1);
+  const reference = findFlow(router, frame.destination, frame.source, asked);
+  if (reference >= 0 && (reference & 1) === 0) noteOwnReply(router, frame, (reference >> 1) as FlowId);
+}
+
+/** The flow of UDP with this tuple in one of its directions: a reference, or -1. */
+function findFlow({ flows, now }: Router, source: number, destination: number, ports: number): number {
+  const hash = flows.hash(source, destination, ports, Protocol.UDP);
+  return flows.lookup(hash, source, destination, ports, Protocol.UDP, now);
 }
 
 /**
@@ -110,12 +99,10 @@ export function askServer(router: Router, { destination, destinationPort, payloa
 }
 
 /** Ends the flow of a question. */
-export function forgetServer({ flows, now }: Router, socket: OwnSocket): void {
+export function forgetServer(router: Router, socket: OwnSocket): void {
   const { source, sourcePort, destination, destinationPort } = socket;
-  const ports = (sourcePort << 16) | destinationPort;
-  const hash = flows.hash(source, destination, ports, Protocol.UDP);
-  const reference = flows.lookup(hash, source, destination, ports, Protocol.UDP, now);
-  if (reference >= 0 && (reference & 1) === 0) flows.remove((reference >> 1) as FlowId);
+  const reference = findFlow(router, source, destination, (sourcePort << 16) | destinationPort);
+  if (reference >= 0 && (reference & 1) === 0) router.flows.remove((reference >> 1) as FlowId);
 }
 
 function egressTo({ routes, interfaces }: Router, destination: number): Interface {
@@ -134,23 +121,12 @@ function drawPort(
   destinationPort: number,
 ): number {
   const { first, last } = egress.shared?.ports ?? ANY_PORT;
-  const { flows, now, sourceNat } = router;
   for (let draw = 0; draw < MOST_DRAWS; draw++) {
     const port = first + ((router.random() >>> 0) % (last - first + 1));
-    const there = (port << 16) | destinationPort;
-    const back = (destinationPort << 16) | port;
     const isFree =
-      flows.lookup(
-        flows.hash(source, destination, there, Protocol.UDP),
-        source,
-        destination,
-        there,
-        Protocol.UDP,
-        now,
-      ) < 0 &&
-      flows.lookup(flows.hash(destination, source, back, Protocol.UDP), destination, source, back, Protocol.UDP, now) <
-        0;
-    if (isFree && sourceNat.mappingOf(Protocol.UDP, source, port) < 0) return port;
+      findFlow(router, source, destination, (port << 16) | destinationPort) < 0 &&
+      findFlow(router, destination, source, (destinationPort << 16) | port) < 0;
+    if (isFree && router.sourceNat.mappingOf(Protocol.UDP, source, port) < 0) return port;
   }
   throw new Error("no source port is free");
 }
@@ -191,13 +167,8 @@ function composeFrame(
   const id = router.random() & 0xffff;
   const total = IPV4_HEADER_BYTES + udpBytes;
   writeHeader(memory, frame.ip, 0, total, id, 0, OWN_TTL, Protocol.UDP, source, destination);
-  memory.setInt32(frame.l4, ports);
-  memory.setUint16(frame.l4 + 4, udpBytes);
-  memory.setUint16(frame.l4 + UDP_CHECKSUM_OFFSET, 0);
   arena.bytes.set(payload, frame.l4 + UDP_HEADER_BYTES);
-  const pseudo = pseudoHeaderSum(source, destination, Protocol.UDP, udpBytes);
-  // A zero would mean none (RFC 768).
-  memory.setUint16(frame.l4 + UDP_CHECKSUM_OFFSET, ~sumBytes(memory, frame.l4, udpBytes, pseudo) & 0xffff || 0xffff);
+  writeUdp(memory, frame.l4, ports, udpBytes, source, destination);
   arena.slotLength[slot] = frame.end - frame.at;
   return frame;
 }

@@ -10,6 +10,7 @@
  */
 import type { Journal } from "../packet/journal.ts";
 import type { PortPlan } from "./plan.ts";
+import { fillBucket, MILLI } from "./token_bucket.ts";
 
 const KINDS = ["packets", "bytes", "flows"] as const;
 const PACKETS = 0;
@@ -18,8 +19,6 @@ const FLOWS = 2;
 /** Least that a bucket holds: a burst of the loop, two super-frames, what a program opens at once. */
 const LEAST_BURST = [64, 131_072, 16];
 const BURST_SECONDS = 0.1;
-/** Credit is counted in thousandths: a rate per second is that many of them in a millisecond. */
-const MILLI = 1000;
 
 export class Police {
   /** Whether any port has a limit. */
@@ -29,10 +28,10 @@ export class Police {
   readonly flowsDropped: Float64Array;
   /** Of each port's buckets in turn: per second, 0 for no limit; how much is in it, and how much fits. */
   private readonly rate: Float64Array;
-  private readonly credit: Float64Array;
+  readonly credit: Float64Array;
   private readonly most: Float64Array;
   /** When it was filled last: wrapped milliseconds. */
-  private readonly filledAt: Int32Array;
+  readonly filledAt: Int32Array;
 
   constructor(portLimit: number) {
     this.framesDropped = new Float64Array(portLimit);
@@ -95,11 +94,6 @@ export class Police {
   private has(at: number, amount: number, now: number): boolean {
     const rate = this.rate[at];
     if (rate === 0) return true;
-    const elapsed = (now - this.filledAt[at]) | 0;
-    this.filledAt[at] = now;
-    // Less than nothing: more than 24 days have passed.
-    const credit = elapsed < 0 ? this.most[at] : Math.min(this.most[at], this.credit[at] + elapsed * rate);
-    this.credit[at] = credit;
-    return credit >= amount * MILLI;
+    return fillBucket(this, at, rate, this.most[at], now) >= amount * MILLI;
   }
 }

@@ -8,7 +8,7 @@ import { ICMP_CHECKSUM_OFFSET, ICMP_HEADER_BYTES } from "./icmp.ts";
 import { Fragment, IPV4_HEADER_BYTES, Protocol, writeHeader } from "./ipv4.ts";
 import type { MacAddress } from "./mac_address.ts";
 import * as tcp from "./tcp.ts";
-import { UDP_CHECKSUM_OFFSET, UDP_HEADER_BYTES } from "./udp.ts";
+import { UDP_HEADER_BYTES, writeUdp } from "./udp.ts";
 
 /** What a packet says. Addresses are host-order signed words. */
 export interface PacketFields {
@@ -87,10 +87,7 @@ function writeL4(memory: DataView, at: number, length: number, fields: PacketFie
       memory.setUint16(at + tcp.TCP_CHECKSUM_OFFSET, ~sumBytes(memory, at, length, pseudo) & 0xffff);
       break;
     case Protocol.UDP:
-      memory.setInt32(at, ports);
-      memory.setUint16(at + 4, length);
-      // A zero would mean none (RFC 768).
-      memory.setUint16(at + UDP_CHECKSUM_OFFSET, ~sumBytes(memory, at, length, pseudo) & 0xffff || 0xffff);
+      writeUdp(memory, at, ports, length, source, destination);
       break;
     case Protocol.ICMP:
       memory.setUint16(at, (fields.icmpType << 8) | fields.icmpCode);

@@ -60,7 +60,9 @@ function rulesOf(
     report(path, 'what is published needs the port\'s "address"');
     return [];
   }
-  const able = Object.keys(uplinks).filter((name) => wish.address === undefined || has(uplinks[name], wish.address));
+  const able = Object.keys(uplinks).filter(
+    (name) => wish.address === undefined || hasAddress(uplinks[name], wish.address),
+  );
   const names = on === undefined ? able : [on];
   if (names.length === 0) {
     const why = wish.address === undefined ? "there is no uplink" : `none has ${wish.address}`;
@@ -70,6 +72,7 @@ function rulesOf(
   return names.flatMap((name) => nat.published({ ...wish, on: name, to: target }, path));
 }
 
-function has({ address, addresses = [] }: UplinkConfiguration, wanted: string): boolean {
+/** Whether an address is one of an uplink's. */
+export function hasAddress({ address, addresses = [] }: UplinkConfiguration, wanted: string): boolean {
   return [address, ...addresses].some((each) => each.split("/")[0] === wanted);
 }

@@ -1,13 +1,10 @@
 /**
- * The leases of all networks in a file, so that they survive a restart (RFC 2131 2.2). It is written whole beside its place
- * and then renamed: it is always one state or the next. Times in it are seconds since 1970, as the monotonic clock that
- * leases run by begins anew with the machine.
+ * The leases of all networks in a file, so that they survive a restart (RFC 2131 2.2). Times in it are seconds since 1970,
+ * as the monotonic clock that leases run by begins anew with the machine.
  */
-import { closeSync, fsyncSync, mkdirSync, openSync, readFileSync, renameSync, writeFileSync } from "node:fs";
-import { dirname } from "node:path";
 import { Ajv } from "ajv";
 import { type Static, Type } from "typebox";
-import type { SystemError } from "../errors.ts";
+import { readKept, writeKept } from "../kept_file.ts";
 
 const LeaseSchema = Type.Object({
   address: Type.String({ pattern: "^([0-9]{1,3}\\.){3}[0-9]{1,3}$" }),
@@ -36,24 +33,9 @@ const isLeases = new Ajv().compile<LeasesFile>(FileSchema);
  * @throws Error where it cannot be read, or is not what `saveLeases` writes.
  */
 export function loadLeases(file: string): LeasesFile {
-  let text: string;
-  try {
-    text = readFileSync(file, "utf8");
-  } catch (error) {
-    if ((error as SystemError).code === "ENOENT") return { version: 1, networks: {} };
-    throw error;
-  }
-  const leases = parse(text);
+  const leases = readKept(file, { version: 1, networks: {} });
   if (isLeases(leases)) return leases;
   throw new Error(`${file} is not what Tapir writes: move it away to start without it`);
-}
-
-function parse(text: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch {
-    return undefined;
-  }
 }
 
 /** The word of an address in the file. */
@@ -63,14 +45,5 @@ export function wordOfAddress(text: string): number {
 
 /** @throws Error where it cannot be written; the file is then as it was. */
 export function saveLeases(file: string, leases: LeasesFile): void {
-  mkdirSync(dirname(file), { recursive: true, mode: 0o700 });
-  const next = `${file}.new`;
-  const fd = openSync(next, "w", 0o600);
-  try {
-    writeFileSync(fd, `${JSON.stringify(leases)}\n`);
-    fsyncSync(fd);
-  } finally {
-    closeSync(fd);
-  }
-  renameSync(next, file);
+  writeKept(file, `${JSON.stringify(leases)}\n`);
 }

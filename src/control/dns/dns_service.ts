@@ -2,7 +2,8 @@
 import { randomInt } from "node:crypto";
 import type { OwnSocket, ReceivedDatagram, SentDatagram, ServerQuestion } from "../../dataplane/messages.ts";
 import type { DnsPlan } from "../configuration/build_network_services.ts";
-import { type DnsCount, Forwarder, type ForwarderHost } from "./forwarder.ts";
+import type { DnsCount } from "./counts.ts";
+import { Forwarder, type ForwarderHost } from "./forwarder.ts";
 import type { LeaseNames } from "./zone.ts";
 
 const DNS_PORT = 53;

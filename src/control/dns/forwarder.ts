@@ -19,6 +19,7 @@ import { UDP_HEADER_BYTES } from "../../packet/udp.ts";
 import type { DnsPlan } from "../configuration/build_network_services.ts";
 import * as codec from "./codec.ts";
 import { type DnsQuestion, Rcode } from "./codec.ts";
+import { DNS_COUNTS, type DnsCount } from "./counts.ts";
 import { answerFromZone, type LeaseNames } from "./zone.ts";
 
 /** How long a server may think. */
@@ -29,27 +30,6 @@ const MOST_OF_PORT = 64;
 const MOST_OF_ALL = 512;
 /** Of the names of ports: they come and go. */
 const OWN_TTL_SECONDS = 5;
-
-export const DNS_COUNTS = [
-  "questions",
-  /** Answered from the names of the network. */
-  "local",
-  /** Sent to a server, each attempt. */
-  "forwarded",
-  /** Answers of servers that went to clients. */
-  "answered",
-  /** Attempts that nobody answered in time, or that could not be sent. */
-  "timeouts",
-  /** Questions that no server answered. */
-  "failed",
-  /** By the bounds, by kind, or for want of servers. */
-  "refused",
-  /** Of clients: no question. */
-  "malformed",
-  /** Of servers: not what was asked. */
-  "mismatched",
-] as const;
-export type DnsCount = (typeof DNS_COUNTS)[number];
 
 /** Who has asked: a datagram of a client's. */
 export type Asker = Omit<ReceivedDatagram, "service" | "payload">;
@@ -293,15 +273,6 @@ export class Forwarder {
   }
 }
 
-/** To the letter: an answer repeats the name as it was asked. */
-function questionKey({ flags, name, type, edns }: DnsQuestion): string {
-  return `${type} ${flags} ${edns === undefined ? "" : edns.isDnssecOk} ${name}`;
-}
-
-function socketKey({ source, sourcePort, destination, destinationPort }: OwnSocket): string {
-  return `${source} ${sourcePort} ${destination} ${destinationPort}`;
-}
-
 /** A client that asks again. */
 function isSame(one: Waiter, other: Waiter): boolean {
   return (
@@ -310,4 +281,13 @@ function isSame(one: Waiter, other: Waiter): boolean {
     one.asker.sourcePort === other.asker.sourcePort &&
     one.asker.port === other.asker.port
   );
+}
+
+/** To the letter: an answer repeats the name as it was asked. */
+function questionKey({ flags, name, type, edns }: DnsQuestion): string {
+  return `${type} ${flags} ${edns === undefined ? "" : edns.isDnssecOk} ${name}`;
+}
+
+function socketKey({ source, sourcePort, destination, destinationPort }: OwnSocket): string {
+  return `${source} ${sourcePort} ${destination} ${destinationPort}`;
 }

@@ -4,6 +4,7 @@
  * Docker has now is put in. A network is known by its key `docker`, a rule by its name. Pure: it touches nothing.
  */
 import { splitWords } from "../../filter/iptables/words.ts";
+import { hasAddress } from "../configuration/build_attached.ts";
 import type { Configuration, PortConfiguration } from "../configuration/configuration.ts";
 import { TapirError } from "../errors.ts";
 import type { DockerEndpoint, DockerNetwork, DockerState, Publication } from "./state.ts";
@@ -123,8 +124,6 @@ export function placesOf(
   { uplinks = {} }: Configuration,
 ): { on: string; address?: string }[] {
   if (address === undefined) return (wanted ?? Object.keys(uplinks)).map((on) => ({ on }));
-  const found = Object.entries(uplinks).find(([, { address: first, addresses = [] }]) =>
-    [first, ...addresses].some((each) => each.split("/")[0] === address),
-  );
+  const found = Object.entries(uplinks).find(([, uplink]) => hasAddress(uplink, address));
   return found === undefined ? [] : [{ on: found[0], address }];
 }

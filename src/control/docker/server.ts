@@ -1,9 +1,8 @@
 /** The driver's server: Docker's calls over HTTP, each checked against its schema before the driver sees it. */
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
-import { Ajv, type ValidateFunction } from "ajv";
 import type { TSchema } from "typebox";
 import { TapirError } from "../errors.ts";
-import { HttpError, parseBody, readBytes, sendJson } from "../http_json.ts";
+import { checkAgainst, HttpError, parseBody, readBytes, sendJson } from "../http_json.ts";
 import type { DockerDriver } from "./driver.ts";
 import {
   AnySchema,
@@ -56,7 +55,7 @@ const CALLS: Readonly<Record<string, Call>> = {
   "/NetworkDriver.Join": call<Join>(JoinSchema, (driver, body) => driver.join(body)),
   "/NetworkDriver.Leave": call<EndpointRef>(EndpointRefSchema, (driver, body) => driver.leave(body)),
   "/NetworkDriver.ProgramExternalConnectivity": call<Program>(ProgramSchema, (driver, body) => {
-    check(PortMapSchema, body.Options?.[Label.PORT_MAP] ?? [], Label.PORT_MAP);
+    checkAgainst(PortMapSchema, body.Options?.[Label.PORT_MAP] ?? [], Label.PORT_MAP);
     return driver.publish(body);
   }),
   "/NetworkDriver.RevokeExternalConnectivity": call<EndpointRef>(EndpointRefSchema, (driver, body) =>
@@ -82,20 +81,8 @@ async function answer(driver: DockerDriver, request: IncomingMessage, response: 
   const bytes = await readBytes(request, BODY_LIMIT_BYTES);
   const body = bytes.length === 0 ? {} : parseBody(bytes);
   const { schema, run } = CALLS[path];
-  check(schema, body, "the request's body");
+  checkAgainst(schema, body);
   say(response, 200, await run(driver, body as never));
-}
-
-const ajv = new Ajv({ strict: false });
-const validators = new Map<TSchema, ValidateFunction>();
-
-function check(schema: TSchema, value: unknown, what: string): void {
-  const validate = validators.get(schema) ?? ajv.compile(schema);
-  validators.set(schema, validate);
-  if (validate(value)) return;
-  const [error] = validate.errors ?? [];
-  const place = error.instancePath.slice(1).replaceAll("/", ".");
-  throw new HttpError(400, `${what}: ${place === "" ? "" : `${place} `}${error.message}`);
 }
 
 function say(response: ServerResponse, status: number, body: object, headers: Record<string, string> = {}): void {

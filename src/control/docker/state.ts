@@ -1,13 +1,11 @@
 /**
  * What Docker has asked for: its networks, and the endpoints (a container's connection to a network) in them. dockerd
  * says each thing once and never again, however often the router or dockerd itself starts: so all of it is in a file.
- * The file is written whole beside its place and then renamed, so that it is always one state or the next.
  */
-import { closeSync, fsyncSync, mkdirSync, openSync, readFileSync, renameSync, writeSync } from "node:fs";
-import { dirname } from "node:path";
 import { Ajv } from "ajv";
 import { type Static, Type } from "typebox";
-import { type SystemError, TapirError } from "../errors.ts";
+import { TapirError } from "../errors.ts";
+import { readKept, writeKept } from "../kept_file.ts";
 
 const NetworkStateSchema = Type.Object({
   /** Of the network in the configuration. */
@@ -81,14 +79,7 @@ export function isEmpty({ networks }: DockerState): boolean {
 
 /** The state in the file; the empty one where there is no file. */
 export function loadState(file: string): DockerState {
-  let text: string;
-  try {
-    text = readFileSync(file, "utf8");
-  } catch (error) {
-    if ((error as SystemError).code === "ENOENT") return emptyState();
-    throw new TapirError(`docker.state: ${(error as Error).message}`);
-  }
-  const state = parse(text);
+  const state = inFile(() => readKept(file, emptyState()));
   if (isState(state)) return state;
   const [error] = isState.errors ?? [];
   const why = error === undefined ? "no JSON" : `${error.instancePath} ${error.message}`;
@@ -97,26 +88,13 @@ export function loadState(file: string): DockerState {
   );
 }
 
-function parse(text: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch {
-    return undefined;
-  }
+export function saveState(file: string, state: DockerState): void {
+  inFile(() => writeKept(file, `${JSON.stringify(state, null, 1)}\n`));
 }
 
-export function saveState(file: string, state: DockerState): void {
+function inFile<T>(work: () => T): T {
   try {
-    mkdirSync(dirname(file), { recursive: true, mode: 0o700 });
-    const next = `${file}.new`;
-    const fd = openSync(next, "w", 0o600);
-    try {
-      writeSync(fd, `${JSON.stringify(state, null, 1)}\n`);
-      fsyncSync(fd);
-    } finally {
-      closeSync(fd);
-    }
-    renameSync(next, file);
+    return work();
   } catch (error) {
     throw new TapirError(`docker.state: ${(error as Error).message}`);
   }
