@@ -3,7 +3,8 @@ import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { beforeAll, describe, expect, it } from "vitest";
 import { packageRoot } from "../../src/io/package_root.ts";
-import { DOCKER_NEEDS, type Docker, type DockerRouter, IMAGE, startDocker } from "../support/docker.ts";
+import type { HostRouter } from "../support/container_host.ts";
+import { DOCKER_NEEDS, type Docker, IMAGE, startDocker } from "../support/docker.ts";
 import {
   exec,
   ip,
@@ -30,7 +31,7 @@ interface PortRow {
 const PEERS = join(packageRoot(), "test/netns/peers");
 
 let docker: Docker;
-let router: DockerRouter;
+let router: HostRouter;
 let home: string;
 let outside: string;
 

@@ -2,12 +2,22 @@
  * A place for container engines of a test's own: a network namespace and a mount namespace (with a /run of its own), a
  * router in it, all that is written in a folder that goes with the test; and a root file system of busybox.
  */
-import { chmodSync, copyFileSync, existsSync, mkdirSync, rmdirSync, symlinkSync, writeFileSync } from "node:fs";
+import {
+  chmodSync,
+  copyFileSync,
+  existsSync,
+  mkdirSync,
+  readFileSync,
+  rmdirSync,
+  symlinkSync,
+  writeFileSync,
+} from "node:fs";
 import { join } from "node:path";
 import {
   type ExecOptions,
   exec,
   must,
+  onCleanup,
   type Result,
   type Running,
   spawnIn,
@@ -23,6 +33,13 @@ const CGROUPS = "/sys/fs/cgroup";
 export interface HostRouter extends Running {
   socket: string;
   tapir(...args: string[]): string;
+  /** Kills the control process of one that outlives it; returns as soon as the dataplane goes on without it. */
+  kill(): Promise<void>;
+}
+
+export interface RouterOptions {
+  /** Whether its dataplane goes on should the control process be killed. */
+  outlives?: boolean;
 }
 
 export interface ContainerHost {
@@ -33,7 +50,7 @@ export interface ContainerHost {
   words(command: string, args: readonly string[]): string[];
   inside(command: string, args: readonly string[], options?: ExecOptions): Result;
   /** `tapir run`, as soon as it is ready. */
-  startRouter(configuration: string): Promise<HostRouter>;
+  startRouter(configuration: string, options?: RouterOptions): Promise<HostRouter>;
 }
 
 export async function startHost(netns: string): Promise<ContainerHost> {
@@ -44,15 +61,42 @@ export async function startHost(netns: string): Promise<ContainerHost> {
     [["-t", String(pid), "-n", "-m", command], args].flat();
   const inside: ContainerHost["inside"] = (command, args, options) =>
     exec(undefined, "nsenter", words(command, args), options);
-  const startRouter = async (configuration: string): Promise<HostRouter> => {
+  const startRouter: ContainerHost["startRouter"] = async (configuration, { outlives = false } = {}) => {
     const file = join(folder, "tapir.yaml");
     writeFileSync(file, configuration);
     const args = words(process.execPath, [TAPIR, "run", "-f", file, "--socket", socket]);
-    const running = spawnIn(undefined, "nsenter", args);
+    const environment = outlives ? { env: { ...process.env, TAPIR_OUTLIVE: "1" } } : {};
+    const running = spawnIn(undefined, "nsenter", args, environment);
+    const { pid } = running.child;
+    // Before the router is killed with the tests: its dataplane would outlive it.
+    onCleanup(
+      () => {},
+      () => void childrenOf(pid as number).forEach(endDataplane),
+    );
     await running.until(/\bready\b/, 50_000);
-    return { ...running, socket, tapir: (...args) => said(socket, args) };
+    return { ...running, socket, tapir: (...args) => said(socket, args), kill: () => killControl(running) };
   };
   return { folder, socket, words, inside, startRouter };
+}
+
+async function killControl(running: Running): Promise<void> {
+  running.child.kill("SIGKILL");
+  const [, pid] = await running.until(/goes on without it in process (\d+)/);
+  onCleanup(() => endDataplane(Number(pid)));
+}
+
+function childrenOf(pid: number): number[] {
+  const text = readFileSync(`/proc/${pid}/task/${pid}/children`, "utf8");
+  return text.split(" ").filter(Boolean).map(Number);
+}
+
+/** One that nobody has taken over. */
+function endDataplane(pid: number): void {
+  try {
+    if (readFileSync(`/proc/${pid}/cmdline`, "utf8").includes("dataplane/main.js")) process.kill(pid, "SIGKILL");
+  } catch {
+    // It has ended.
+  }
 }
 
 function said(socket: string, args: readonly string[]): string {
