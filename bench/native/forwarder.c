@@ -67,6 +67,11 @@ static void receive_from_tap(struct port *port) {
   burst.count = count;
 }
 
+static void submit_ring(void) {
+  int error = ring_submit(&ring);
+  if (error != 0) die("io_uring_enter: %s", strerror(error));
+}
+
 static void receive_by_ring(struct port *port) {
   uint64_t tag;
   int32_t result;
@@ -75,7 +80,7 @@ static void receive_by_ring(struct port *port) {
   for (int i = 0; i < asked; i++) {
     ring_read(&ring, port->fd, burst.frames[i].iov_base, SUPER_FRAME_BYTES, (uint64_t)i);
   }
-  if (ring_submit(&ring) != 0) die_errno("io_uring_enter");
+  submit_ring();
   while (ring_next(&ring, &tag, &result)) {
     if (result < 0 && result != -EAGAIN) die("read: %s", strerror(-result));
     if (result <= 0) continue;
@@ -92,7 +97,7 @@ static void transmit_by_ring(struct port *port) {
   uint64_t tag;
   int32_t result;
   for (int i = 0; i < burst.count; i++) ring_write(&ring, port->fd, &burst.frames[i], 1, (uint64_t)i);
-  if (ring_submit(&ring) != 0) die_errno("io_uring_enter");
+  submit_ring();
   while (ring_next(&ring, &tag, &result)) {
     if (result < 0) port->refused++;
     else port->transmitted++;
