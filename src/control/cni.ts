@@ -3,10 +3,10 @@
  * with the runtime's calls alone: a configuration that comes whole (from a file, or by `apply`) neither has them nor may
  * take them away, so they are carried over into it.
  */
-import { existsSync } from "node:fs";
 import { type Configuration, checkConfiguration, type PortConfiguration } from "./configuration/configuration.ts";
 import { netnsPath } from "./configuration/devices.ts";
 import type { CniOwner } from "./configuration/schema_attached.ts";
+import { isNamespace } from "./network_namespace.ts";
 
 /** As many characters of a container's id as runtimes show. */
 const SHOWN_CHARACTERS = 12;
@@ -75,5 +75,5 @@ function withPort(configuration: Configuration, { network, name, port }: CniPort
 
 function isThere({ port }: CniPort): boolean {
   const path = netnsPath(port);
-  return path !== undefined && existsSync(path);
+  return path !== undefined && isNamespace(path);
 }

@@ -12,6 +12,7 @@ import type { DevicePlan } from "./configuration/configuration.ts";
 import type { RawPlan } from "./configuration/devices.ts";
 import { isRunning } from "./container_process.ts";
 import { ExitCode, type SystemError, TapirError } from "./errors.ts";
+import { isNamespace } from "./network_namespace.ts";
 import { RawUplink } from "./uplinks/raw/raw_uplink.ts";
 
 /** What a TAP's descriptor says once its device is gone (errno(3)); Node does not know it. */
@@ -35,7 +36,7 @@ export interface OpenDevice {
 /** Why a device has failed: `errno` is what its descriptor says when the device itself is no more, or another error. */
 export function failureOf({ netns }: DevicePlan, errno: number): string {
   if (errno !== EBADFD && errno !== constants.errno.ENODEV) return getSystemErrorName(-errno);
-  return netns === undefined || existsSync(netns) ? "its device is gone" : "its namespace is gone";
+  return netns === undefined || isNamespace(netns) ? "its device is gone" : "its namespace is gone";
 }
 
 /** What has to be there before anything is made; throws a `TapirError` that names it and the cure. */
@@ -66,7 +67,7 @@ export function closeDevice(device: OpenDevice): void {
 /** Says that the device's namespace is not there, or is another container's by now; undefined when it is. */
 export function noNamespaceOf({ name, netns, process: owner }: DevicePlan): string | undefined {
   if (owner !== undefined && !isRunning(owner)) return `port ${name}: process ${owner.pid} has ended`;
-  return netns === undefined || existsSync(netns) ? undefined : `port ${name}: ${noNamespace(netns)}`;
+  return netns === undefined || isNamespace(netns) ? undefined : `port ${name}: ${noNamespace(netns)}`;
 }
 
 function noNamespace(path: string): string {

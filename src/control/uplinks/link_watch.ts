@@ -6,9 +6,9 @@
  * known and is not in the answer is gone. A socket keeps its namespace alive, though, and other namespaces have to be
  * free to go: those are asked once a second, by a socket that is closed again. What is told twice is passed on once.
  */
-import { existsSync } from "node:fs";
 import { native } from "../../io/native.ts";
 import type { SystemError } from "../errors.ts";
+import { isNamespace } from "../network_namespace.ts";
 import { type LinkNews, linkDumpRequest, RTMGRP_LINK, readLinkNews } from "./netlink.ts";
 
 /** The router's own namespace, which has no path. */
@@ -216,8 +216,8 @@ export class LinkWatch {
       fd = native().openRouteNetlink({ groups: 0, netns: name });
       this.ask(fd, name);
       while (this.readOne(fd, name));
-    } catch (error) {
-      if (existsSync(name) && (error as SystemError).code !== "EINVAL") return;
+    } catch {
+      if (isNamespace(name)) return;
       this.links.get(name)?.beginDump();
       this.links.get(name)?.endDump();
     } finally {
