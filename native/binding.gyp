@@ -7,6 +7,7 @@
         "src/module.c",
         "src/errors.c",
         "src/memory.c",
+        "src/huge_pages.c",
         "src/namespace.c",
         "src/nursery.c",
         "src/tap.c",

@@ -1,6 +1,6 @@
 /**
- * How long a router is silent, and what is lost, while its program is replaced (`tapir upgrade`), and when its control process is
- * killed and started again: one datagram a millisecond goes through it and back meanwhile.
+ * How long a router is silent, and what is lost, while its program is replaced (`tapir upgrade`), when its control process is
+ * killed and started again, and when its dataplane is killed: one datagram a millisecond goes through it and back meanwhile.
  *
  *     node dist/bench/reliability/takeover.js [ROUNDS]      (root; 5 rounds unless said)
  */
@@ -9,6 +9,7 @@ import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
+import { ask } from "../../src/cli/client.ts";
 import { packageRoot } from "../../src/io/package_root.ts";
 import type { Pulse } from "./pulse.ts";
 
@@ -20,6 +21,8 @@ const PORT = "7000";
 /** Undisturbed traffic before and after. */
 const CALM_MS = 500;
 const PATIENCE_MS = 60_000;
+/** Another dataplane stands by three seconds after the last one has begun, and needs one to load. */
+const UNTIL_STANDBY_MS = 6_000;
 
 const folder = mkdtempSync(join(tmpdir(), "tapir-takeover-"));
 const socket = join(folder, "tapir.sock");
@@ -104,6 +107,18 @@ async function upgrade(): Promise<void> {
   if (status !== 0) throw new Error(`tapir upgrade ended with ${status}`);
 }
 
+/** Until another one works. */
+async function killDataplane(): Promise<void> {
+  const running = () => ask<{ dataplanePid: number | null }>(socket, "GET", "/v1/upgrade");
+  const { dataplanePid: killed } = await running();
+  process.kill(killed as number, "SIGKILL");
+  for (;;) {
+    const { dataplanePid } = await running();
+    if (dataplanePid !== null && dataplanePid !== killed) return;
+    await sleep(1);
+  }
+}
+
 function report(what: string, pulses: readonly Pulse[]): void {
   const silences = pulses.map(({ silenceMs }) => silenceMs).sort((left, right) => left - right);
   const sent = pulses.reduce((sum, pulse) => sum + pulse.sent, 0);
@@ -120,6 +135,7 @@ async function measure(rounds: number): Promise<void> {
   const calm: Pulse[] = [];
   const upgrades: Pulse[] = [];
   const kills: Pulse[] = [];
+  const crashes: Pulse[] = [];
   for (let round = 0; round < rounds; round++) {
     calm.push(await during(() => sleep(CALM_MS)));
     upgrades.push(await during(upgrade));
@@ -131,10 +147,13 @@ async function measure(rounds: number): Promise<void> {
         router = await runRouter();
       }),
     );
+    await sleep(UNTIL_STANDBY_MS);
+    crashes.push(await during(killDataplane));
   }
   report("nothing happens", calm);
   report("tapir upgrade", upgrades);
   report("kill -9 control, tapir run", kills);
+  report("kill -9 dataplane", crashes);
   const isGone = new Promise((resolve) => router.once("exit", resolve));
   router.kill("SIGTERM");
   await isGone;

@@ -21,6 +21,11 @@ export interface Scene {
   lost: number;
 }
 
+/**
+ * Where nobody sends to: above the servers' ports and below those that clients take, for a flow that a change of rules
+ * forbids in one direction ends.
+ */
+const UNUSED_PORTS = [10_000, 30_000] as const;
 const RESTART_TRIES = 200;
 const RESTART_PAUSE_MS = 50;
 const OPEN_MS = 200;
@@ -82,13 +87,13 @@ async function leave({ dice, router, visitors }: Scene): Promise<void> {
 }
 
 async function reload({ dice, router }: Scene): Promise<void> {
-  router.wanted.closed = Array.from({ length: dice.below(8) }, () => dice.between(20_000, 60_000));
+  router.wanted.closed = Array.from({ length: dice.below(8) }, () => dice.between(...UNUSED_PORTS));
   if (dice.below(2) === 0) await router.reread();
   else await router.apply();
 }
 
 async function iptables({ dice, router }: Scene): Promise<void> {
-  const rule = ["FORWARD", "-p", "tcp", "--dport", String(dice.between(20_000, 60_000)), "-j", "DROP"];
+  const rule = ["FORWARD", "-p", "tcp", "--dport", String(dice.between(...UNUSED_PORTS)), "-j", "DROP"];
   await router.api.ask("POST", "/v1/iptables", { words: ["-A", ...rule] });
   await router.api.ask("POST", "/v1/iptables", { words: ["-L", "-n", "-v"] });
   await router.api.ask("POST", "/v1/iptables", { words: ["-D", ...rule] });

@@ -35,8 +35,8 @@
 
 #define FAULT_CALLS(X)                                                                                               \
   X(accept4) X(bind) X(calloc) X(close) X(completion) X(connect) X(epoll_create1) X(epoll_ctl) X(epoll_pwait2)       \
-  X(epoll_wait) X(execve) X(fcntl) X(fstat) X(ftruncate) X(getsockname) X(getsockopt) X(io_uring_enter)              \
-  X(io_uring_setup) X(ioctl) X(listen) X(madvise) X(malloc) X(memfd_create) X(mmap) X(munmap) X(open) X(prctl)       \
+  X(epoll_wait) X(execve) X(fcntl) X(fsconfig) X(fsmount) X(fsopen) X(fstat) X(ftruncate) X(getsockname) X(getsockopt) X(io_uring_enter)              \
+  X(io_uring_setup) X(ioctl) X(listen) X(madvise) X(malloc) X(memfd_create) X(mmap) X(munmap) X(open) X(openat) X(prctl)       \
   X(read) X(recv) X(recvmmsg) X(recvmsg) X(send) X(sendmmsg) X(sendmsg) X(sendto) X(setns) X(setrlimit)              \
   X(setsockopt) X(socket) X(socketpair) X(unshare) X(waitpid) X(write) X(writev)
 
@@ -78,6 +78,7 @@ int32_t fault_result(int32_t result);
 #define mmap(...) (fault_hits(FAULT_mmap) ? MAP_FAILED : (mmap)(__VA_ARGS__))
 #define munmap(...) (fault_hits(FAULT_munmap) ? -1 : (munmap)(__VA_ARGS__))
 #define open(...) (fault_hits(FAULT_open) ? -1 : (open)(__VA_ARGS__))
+#define openat(...) (fault_hits(FAULT_openat) ? -1 : (openat)(__VA_ARGS__))
 #define prctl(...) (fault_hits(FAULT_prctl) ? -1 : (prctl)(__VA_ARGS__))
 #define read(...) (fault_hits(FAULT_read) ? -1 : (read)(__VA_ARGS__))
 #define recv(...) (fault_hits(FAULT_recv) ? -1 : (recv)(__VA_ARGS__))
@@ -93,7 +94,12 @@ int32_t fault_result(int32_t result);
 #define socket(...) (fault_hits(FAULT_socket) ? -1 : (socket)(__VA_ARGS__))
 #define socketpair(...) (fault_hits(FAULT_socketpair) ? -1 : (socketpair)(__VA_ARGS__))
 #define syscall(number, ...) (fault_hits(FAULT_OF(number)) ? -1 : (syscall)(number, __VA_ARGS__))
-#define FAULT_OF(number) ((number) == __NR_io_uring_setup ? FAULT_io_uring_setup : FAULT_io_uring_enter)
+#define FAULT_OF(number)                                                                                             \
+  ((number) == __NR_io_uring_setup ? FAULT_io_uring_setup                                                            \
+   : (number) == __NR_fsopen       ? FAULT_fsopen                                                                    \
+   : (number) == __NR_fsconfig     ? FAULT_fsconfig                                                                  \
+   : (number) == __NR_fsmount      ? FAULT_fsmount                                                                   \
+                                   : FAULT_io_uring_enter)
 #define unshare(...) (fault_hits(FAULT_unshare) ? -1 : (unshare)(__VA_ARGS__))
 #define waitpid(...) (fault_hits(FAULT_waitpid) ? -1 : (waitpid)(__VA_ARGS__))
 #define write(...) (fault_hits(FAULT_write) ? -1 : (write)(__VA_ARGS__))

@@ -1,4 +1,4 @@
-// Mapped memory as ArrayBuffers: shared memfds, and private pages for the arena.
+// Mapped memory as ArrayBuffers: shared by a descriptor, and private pages for the arena.
 #include "tapir.h"
 
 #include <errno.h>
@@ -7,13 +7,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#ifndef MADV_COLLAPSE
-#define MADV_COLLAPSE 25
-#endif
-
-#define HUGE_PAGE_BYTES (2u << 20)
-// Collapsing fills every page: not for tables so large that most of them may never be used.
-#define LARGEST_COLLAPSE_BYTES (1u << 30)
+// A huge page is filled by the first word that is written there: not for tables so large that most may never be used.
+#define LARGEST_HUGE_BYTES (1u << 30)
 
 struct mapping {
   void *address;
@@ -54,14 +49,15 @@ static bool get_length(napi_env env, napi_value value, size_t *length) {
   return true;
 }
 
+static bool suits_huge_pages(size_t length) {
+  return length >= HUGE_PAGE_BYTES && length <= LARGEST_HUGE_BYTES;
+}
+
 static napi_value map_shared(napi_env env, const char *operation, int fd, size_t length) {
   void *address = mmap(NULL, length, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
   if (address == MAP_FAILED) return throw_errno(env, errno, operation, NULL, "mmap");
-  // Fewer TLB misses in large tables; where the kernel has no huge pages for shared memory nothing is lost.
-  if (length >= HUGE_PAGE_BYTES && length <= LARGEST_COLLAPSE_BYTES) {
-    size_t whole = length & ~(size_t)(HUGE_PAGE_BYTES - 1);
-    if (madvise(address, whole, MADV_COLLAPSE) != 0) madvise(address, whole, MADV_HUGEPAGE);
-  }
+  // Fewer TLB misses in large tables; where the kernel has no huge pages for this memory nothing is lost.
+  if (suits_huge_pages(length)) madvise(address, length, MADV_HUGEPAGE);
   return wrap(env, operation, address, length, address, length);
 }
 
@@ -72,7 +68,8 @@ napi_value memory_create(napi_env env, napi_callback_info info) {
   char name[64];
   napi_get_cb_info(env, info, &argc, args, NULL, NULL);
   if (!get_string(env, args[0], name, sizeof name) || !get_length(env, args[1], &length)) return NULL;
-  int fd = memfd_create(name, MFD_CLOEXEC);
+  int fd = suits_huge_pages(length) ? create_huge_file(length) : -1;
+  if (fd < 0) fd = memfd_create(name, MFD_CLOEXEC);
   if (fd < 0) return throw_errno(env, errno, "createMemory", name, "memfd_create");
   if (ftruncate(fd, (off_t)length) != 0) {
     int error = errno;

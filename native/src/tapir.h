@@ -35,6 +35,10 @@ int enter_nursery(int *home);
 int move_device(const char *ifname, int target);
 bool device_exists(const char *ifname);
 
+#define HUGE_PAGE_BYTES ((size_t)2 << 20)
+// A file without a name for `length` bytes of shared memory on huge pages; -1 where there is no such thing.
+int create_huge_file(size_t length);
+
 napi_value memory_create(napi_env env, napi_callback_info info);
 napi_value memory_map(napi_env env, napi_callback_info info);
 napi_value memory_allocate(napi_env env, napi_callback_info info);

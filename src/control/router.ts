@@ -48,6 +48,7 @@ import { type Dataplane, type DataplaneEvent, Supervisor } from "./supervisor.ts
 import { DataplanePlace } from "./takeover/dataplane_place.ts";
 import type { Estate } from "./takeover/estate.ts";
 import { EstateKeeper } from "./takeover/estate_keeper.ts";
+import type { Orphan } from "./takeover/orphan.ts";
 import type { Upgrade } from "./takeover/upgrade.ts";
 import type { RawCounters } from "./uplinks/raw/raw_uplink.ts";
 import { type UplinkDevice, UplinkLinks } from "./uplinks/uplink_links.ts";
@@ -204,18 +205,11 @@ export class RunningRouter extends DataplaneQuestions {
     const { orphan } = this.place;
     if (orphan !== undefined) this.routing.resume(orphan.estate.routing, this.resolved);
     const plan = { ...this.completePlan(this.resolved), routes: this.routing.sharedRoutes() };
-    if (orphan !== undefined) {
-      await this.dataplane.request({ type: "hello" });
-      // From here on nobody forwards, until the ports are added.
-      await orphan.stop();
-      this.leases.resume(orphan.estate.leases);
-    }
-    const start = this.startWith(plan, orphan !== undefined);
-    const adoption = (await this.dataplane.request(start, this.startDescriptors())) as Adoption | undefined;
+    await this.dataplane.request(this.startWith(plan, orphan !== undefined), this.startDescriptors());
     this.rulesInForce = JSON.stringify(plan.rules);
     await this.routing.configure(this.resolved);
+    const adoption = orphan === undefined ? undefined : await this.adoptFrom(orphan);
     if (orphan === undefined) await Snapshots.restore(this, (flows) => this.restoreFlows(flows));
-    else await this.routing.untilFollowed(FOLLOWED_MS);
     await Promise.all([...this.devices.values()].map((device) => this.addPort(device, this.resolved)));
     if (orphan !== undefined) await this.completeTakeover(orphan.pid, adoption);
     this.leases.sync(this.resolved.devices);
@@ -226,6 +220,15 @@ export class RunningRouter extends DataplaneQuestions {
     await this.estate.write();
   }
 
+  /** Nobody forwards from when the orphan has stopped until the ports are added: all else is done before. */
+  private async adoptFrom(orphan: Orphan): Promise<Adoption> {
+    await this.routing.untilFollowed(FOLLOWED_MS);
+    await orphan.stop();
+    const adoption = this.dataplane.request({ type: "adopt" }) as Promise<Adoption>;
+    this.leases.resume(orphan.estate.leases);
+    return adoption;
+  }
+
   /** What a dataplane gets with `start`. */
   private startDescriptors(): number[] {
     const [flows, counters] = this.memoryFds;
@@ -233,9 +236,9 @@ export class RunningRouter extends DataplaneQuestions {
     return listener === undefined ? [flows, counters] : [flows, counters, listener];
   }
 
-  private startWith(plan: RouterPlan, adopt: boolean) {
+  private startWith(plan: RouterPlan, adopts: boolean) {
     const { limits } = this.resolved;
-    return { type: "start", plan, limits, spinMicroseconds: SPIN_MICROSECONDS, adopt } as const;
+    return { type: "start", plan, limits, spinMicroseconds: SPIN_MICROSECONDS, adopts } as const;
   }
 
   /** Gives another dataplane what the last one had: memory, plan, routes, links, watchers, captures, and the devices. */
@@ -244,7 +247,8 @@ export class RunningRouter extends DataplaneQuestions {
     this.predecessors++;
     const plan = { ...this.completePlan(resolved), routes: this.routing.sharedRoutes() };
     const ask: Dataplane["request"] = (request, descriptors) => dataplane.request(request, descriptors);
-    const adoption = ask(this.startWith(plan, true), this.startDescriptors()) as Promise<Adoption>;
+    const started = ask(this.startWith(plan, true), this.startDescriptors());
+    const adoption = ask({ type: "adopt" }) as Promise<Adoption>;
     this.rulesInForce = JSON.stringify(plan.rules);
     const told: Promise<unknown>[] = [
       this.routing.tellAll(ask),
@@ -253,7 +257,7 @@ export class RunningRouter extends DataplaneQuestions {
     ];
     for (const index of this.linksDown) told.push(ask({ type: "set-link", interface: index, isUp: false }));
     // Last, in the order of the channel: nothing is forwarded before all else is as it was.
-    await Promise.all([adoption, ...told]);
+    await Promise.all([started, adoption, ...told]);
     await Promise.all([...this.devices.values()].map((device) => this.returnPort(ask, device, resolved)));
     this.estate.note();
     const { kept, torn, refused } = await adoption;

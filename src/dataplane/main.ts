@@ -88,6 +88,9 @@ class Dataplane {
   /** The memory of flow events, and which that is. */
   private eventRing: { ring: string; memory: ArrayBuffer } | undefined;
   private running = true;
+  /** What came with `start`. */
+  private descriptors: number[] = [];
+  private readonly clock = (): number => this.state[EngineState.NOW_MS];
 
   constructor() {
     const buffer = native().allocateMemory(SLOT_COUNT * SLOT_BYTES);
@@ -166,7 +169,6 @@ class Dataplane {
   }
 
   private execute(request: Request, descriptors: number[]): unknown {
-    if (request.type === "hello") return undefined;
     if (request.type === "start") return this.start(request, descriptors);
     if (request.type === "stop") {
       this.running = false;
@@ -175,6 +177,8 @@ class Dataplane {
     const router = this.router;
     if (router === undefined) throw new Error("not started");
     switch (request.type) {
+      case "adopt":
+        return this.adopt(router);
       case "apply":
         return router.apply({ ...request.plan, rules: request.plan.rules ?? router.rules.ruleSet }, request.carry);
       case "change-routes":
@@ -243,10 +247,9 @@ class Dataplane {
     }
   }
 
-  private start(request: Extract<Request, { type: "start" }>, descriptors: number[]): Adoption | undefined {
+  private start(request: Extract<Request, { type: "start" }>, descriptors: number[]): void {
     if (this.router !== undefined) throw new Error("started already");
     const [flowMemory, counterMemory] = descriptors.slice(0, 2).map((fd) => native().mapMemory(fd));
-    const clock = () => this.state[EngineState.NOW_MS];
     this.engine.setSpin(request.spinMicroseconds);
     const router = new Router({
       arena: this.arena,
@@ -254,31 +257,44 @@ class Dataplane {
       plan: request.plan,
       limits: request.limits,
       random: systemRandom(),
-      now: clock(),
+      now: this.clock(),
       portLimit: PORT_LIMIT,
       flowMemory,
       counterMemory,
-      adopts: request.adopt,
+      adopts: request.adopts,
     });
     this.router = router;
-    const [flows, counters, listener] = descriptors;
-    if (listener === undefined) for (const descriptor of descriptors) closeSync(descriptor);
+    const ruleLog = new RuleLogger(router, (entry) => this.control.send({ notice: "rule-log", entry }));
+    router.rules.onLog = (rule, key) => ruleLog.note(rule, key);
+    router.datagrams.onDatagram = (datagram) => this.control.offer({ notice: "datagram", datagram });
+    this.descriptors = descriptors;
+    if (!request.adopts) this.begin(router);
+  }
+
+  private adopt(router: Router): Adoption {
+    if (this.loop !== undefined) throw new Error("begun already");
+    router.now = this.clock();
+    const adoption = adoptFlows(router);
+    this.begin(router);
+    return adoption;
+  }
+
+  /** From now on the memory is this process's, and can be found with it where its control process ends. */
+  private begin(router: Router): void {
+    const [flows, counters, listener] = this.descriptors;
+    if (listener === undefined) for (const descriptor of this.descriptors) closeSync(descriptor);
     else {
       const memory = [flows, counters, PORT_COUNTER_DESCRIPTOR];
       this.control.handOver = new HandOver({ listener, memory, devices: this.portDescriptors, user: USER });
     }
-    const ruleLog = new RuleLogger(router, (entry) => this.control.send({ notice: "rule-log", entry }));
-    router.rules.onLog = (rule, key) => ruleLog.note(rule, key);
-    router.datagrams.onDatagram = (datagram) => this.control.offer({ notice: "datagram", datagram });
     const { NOW_MICROSECONDS, BUSY_NS } = EngineState;
     this.loop = new Loop(
       router,
-      clock,
+      this.clock,
       () => this.state[NOW_MICROSECONDS],
       () => this.state[BUSY_NS],
     );
     this.alarms = new Alarms(router, (message) => this.control.send({ notice: "log", level: "warn", message }));
-    return request.adopt ? adoptFlows(router) : undefined;
   }
 
   /** A mapping is given back by the event loop, which never runs here: the ring that was mapped last is kept. */

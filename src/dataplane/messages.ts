@@ -15,10 +15,12 @@ import type { ImpairmentPlan, LimitsPlan, NeighbourPlan, PortPlan, RouteChange, 
 export type Request =
   /**
    * First message. Descriptors: the flow table's memfd, the statistics' memfd, and, for a dataplane that is to outlive its
-   * control process, the socket at which the next one finds it (`hand_over.ts`). `adopt`: a dataplane that has ended
-   * has filled the memory, and what it left goes on; the result is an `Adoption`.
+   * control process, the socket at which the next one finds it (`hand_over.ts`). `adopts`: another dataplane
+   * fills the memory, perhaps still: all is made ready, and nothing is read or written there until `adopt`.
    */
-  | { id: number; type: "start"; plan: RouterPlan; limits: LimitsPlan; spinMicroseconds: number; adopt: boolean }
+  | { id: number; type: "start"; plan: RouterPlan; limits: LimitsPlan; spinMicroseconds: number; adopts: boolean }
+  /** The other dataplane has ended, and what it has left goes on; the result is an `Adoption`. */
+  | { id: number; type: "adopt" }
   /**
    * A whole new plan, applied between two bursts; without rules, those in force stay. Ports are added and removed by
    * their own messages.
@@ -66,8 +68,6 @@ export type Request =
   | { id: number; type: "ask-server"; question: ServerQuestion }
   /** Nothing more is expected of a server. */
   | { id: number; type: "forget-server"; socket: OwnSocket }
-  /** Is answered, and nothing else: before the first message, to wait until the process is there to get it. */
-  | { id: number; type: "hello" }
   /** Ends the loop; the process exits with 0 after its reply. */
   | { id: number; type: "stop" };
 

@@ -146,9 +146,9 @@ export interface ReceivedMessage {
 }
 
 export interface Native {
-  /** A memfd of `lengthBytes`, mapped shared and zeroed. */
+  /** A memfd of `lengthBytes`, mapped shared and zeroed; of 2 MiB and more on huge pages, where this process may have them. */
   createMemory(name: string, lengthBytes: number): { fd: number; memory: ArrayBuffer };
-  /** Maps the whole of a memfd, shared. */
+  /** Maps the whole of what `createMemory` has made, shared. */
   mapMemory(fd: number): ArrayBuffer;
   /** Anonymous zeroed pages, advised to be huge where the kernel allows it. */
   allocateMemory(lengthBytes: number): ArrayBuffer;

@@ -1,6 +1,26 @@
+import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { native } from "../../src/io/native.ts";
-import { onCleanup } from "../support/netns.ts";
+import { packageRoot } from "../../src/io/package_root.ts";
+import { must, onCleanup, requireSystem } from "../support/netns.ts";
+
+const canDrop = requireSystem(["setpriv"], "shared memory without rights");
+
+const CREATOR = `
+  const { native } = await import(${JSON.stringify(join(packageRoot(), "dist/src/io/native.js"))});
+  const { readFileSync, readlinkSync } = await import("node:fs");
+  const made = [3 << 20, 4096].map((length) => native().createMemory("tapir-test", length));
+  const names = made.map(({ fd }) => readlinkSync("/proc/self/fd/" + fd).replace(/[0-9]+/, "N"));
+  const shared = readFileSync("/proc/self/smaps", "utf8").split(/\\n(?=[0-9a-f]+-)/).filter((each) => each.includes(" rw-s "));
+  console.log(JSON.stringify({ names, advised: shared.filter((each) => /^VmFlags:.* hg( |$)/m.test(each)).length }));
+`;
+
+/** The files of 3 MiB and 4 KiB of shared memory, and how many mappings are to be on huge pages, in a process of its own. */
+function made(...privileges: string[]): unknown {
+  return JSON.parse(
+    must(undefined, "setpriv", [...privileges, process.execPath, "--input-type=module", "-e", CREATOR]),
+  );
+}
 
 describe("memory", () => {
   it("is shared between two mappings of one descriptor", () => {
@@ -16,6 +36,15 @@ describe("memory", () => {
     expect(theirs[7]).toBe(0x1234);
     expect(mine[mine.length - 1]).toBe(-5);
   });
+
+  it.skipIf(!canDrop)(
+    "of the size of huge pages may be on them, with the right to mount a file system; without it is a memfd",
+    () => {
+      const memfd = "/memfd:tapir-test (deleted)";
+      expect(made()).toEqual({ names: ["/#N (deleted)", memfd], advised: 1 });
+      expect(made("--bounding-set", "-sys_admin")).toEqual({ names: [memfd, memfd], advised: 1 });
+    },
+  );
 
   it("stays mapped when its descriptor is closed", () => {
     const { fd, memory } = native().createMemory("tapir-test", 4096);
