@@ -34,6 +34,7 @@ import { setLinkState } from "./link_state.ts";
 import { Loop } from "./loop.ts";
 import type { Reply, Request } from "./messages.ts";
 import { askServer, forgetServer, sendDatagram } from "./own_datagrams.ts";
+import { PageFetcher } from "./page_fetcher.ts";
 import type { PortPlan } from "./plan.ts";
 import { restoreFlows } from "./restore.ts";
 import { Router } from "./router.ts";
@@ -87,6 +88,7 @@ class Dataplane {
   private tracer: Tracer | undefined;
   /** The memory of flow events, and which that is. */
   private eventRing: { ring: string; memory: ArrayBuffer } | undefined;
+  private pages: PageFetcher | undefined;
   private running = true;
   /** What came with `start`. */
   private descriptors: number[] = [];
@@ -139,7 +141,7 @@ class Dataplane {
     if (lack !== undefined) this.control.send({ notice: "log", level: "warn", message: lack });
     while (this.running) {
       if (this.loop === undefined) this.engine.receive(1, 1000);
-      else this.loop.turn();
+      else if (this.loop.turn() === 0) this.pages?.run();
       this.alarms?.run();
       this.tracer?.endUnread();
       if (this.state[EngineState.PORT_ERRORS] !== 0) this.reportPortErrors();
@@ -268,6 +270,7 @@ class Dataplane {
     router.rules.onLog = (rule, key) => ruleLog.note(rule, key);
     router.datagrams.onDatagram = (datagram) => this.control.offer({ notice: "datagram", datagram });
     this.descriptors = descriptors;
+    this.pages = new PageFetcher(flowMemory);
     if (!request.adopts) this.begin(router);
   }
 
