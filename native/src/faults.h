@@ -34,11 +34,11 @@
 #include <uv.h>
 
 #define FAULT_CALLS(X)                                                                                               \
-  X(accept4) X(bind) X(calloc) X(close) X(completion) X(connect) X(epoll_create1) X(epoll_ctl) X(epoll_pwait2)       \
-  X(epoll_wait) X(execve) X(fcntl) X(fsconfig) X(fsmount) X(fsopen) X(fstat) X(ftruncate) X(getsockname) X(getsockopt) X(io_uring_enter)              \
-  X(io_uring_setup) X(ioctl) X(listen) X(madvise) X(malloc) X(memfd_create) X(mmap) X(munmap) X(open) X(openat) X(prctl)       \
-  X(read) X(recv) X(recvmmsg) X(recvmsg) X(send) X(sendmmsg) X(sendmsg) X(sendto) X(setns) X(setrlimit)              \
-  X(setsockopt) X(socket) X(socketpair) X(unshare) X(waitpid) X(write) X(writev)
+  X(bind) X(calloc) X(close) X(completion) X(connect) X(epoll_create1) X(epoll_ctl) X(epoll_pwait2) X(epoll_wait)    \
+  X(execve) X(fcntl) X(fsconfig) X(fsmount) X(fsopen) X(fstat) X(getsockname) X(getsockopt) X(io_uring_enter)        \
+  X(io_uring_setup) X(ioctl) X(listen) X(madvise) X(malloc) X(memfd_create) X(mmap) X(munmap) X(open) X(openat)      \
+  X(prctl) X(pwrite) X(read) X(recv) X(recvmmsg) X(recvmsg) X(send) X(sendmmsg) X(sendmsg) X(sendto) X(setns)        \
+  X(setrlimit) X(setsockopt) X(socket) X(socketpair) X(unshare) X(waitpid) X(write) X(writev)
 
 #define FAULT_INDEX(call) FAULT_##call,
 enum fault_call { FAULT_CALLS(FAULT_INDEX) FAULT_CALL_COUNT };
@@ -67,7 +67,6 @@ int32_t fault_result(int32_t result);
 #define execve(...) (fault_hits(FAULT_execve) ? -1 : (execve)(__VA_ARGS__))
 #define fcntl(...) (fault_hits(FAULT_fcntl) ? -1 : (fcntl)(__VA_ARGS__))
 #define fstat(...) (fault_hits(FAULT_fstat) ? -1 : (fstat)(__VA_ARGS__))
-#define ftruncate(...) (fault_hits(FAULT_ftruncate) ? -1 : (ftruncate)(__VA_ARGS__))
 #define getsockname(...) (fault_hits(FAULT_getsockname) ? -1 : (getsockname)(__VA_ARGS__))
 #define getsockopt(...) (fault_hits(FAULT_getsockopt) ? -1 : (getsockopt)(__VA_ARGS__))
 #define ioctl(...) (fault_hits(FAULT_ioctl) ? -1 : (ioctl)(__VA_ARGS__))
@@ -80,6 +79,7 @@ int32_t fault_result(int32_t result);
 #define open(...) (fault_hits(FAULT_open) ? -1 : (open)(__VA_ARGS__))
 #define openat(...) (fault_hits(FAULT_openat) ? -1 : (openat)(__VA_ARGS__))
 #define prctl(...) (fault_hits(FAULT_prctl) ? -1 : (prctl)(__VA_ARGS__))
+#define pwrite(...) (fault_hits(FAULT_pwrite) ? -1 : (pwrite)(__VA_ARGS__))
 #define read(...) (fault_hits(FAULT_read) ? -1 : (read)(__VA_ARGS__))
 #define recv(...) (fault_hits(FAULT_recv) ? -1 : (recv)(__VA_ARGS__))
 #define recvmmsg(...) (fault_hits(FAULT_recvmmsg) ? -1 : (recvmmsg)(__VA_ARGS__))

@@ -71,10 +71,11 @@ napi_value memory_create(napi_env env, napi_callback_info info) {
   int fd = suits_huge_pages(length) ? create_huge_file(length) : -1;
   if (fd < 0) fd = memfd_create(name, MFD_CLOEXEC);
   if (fd < 0) return throw_errno(env, errno, "createMemory", name, "memfd_create");
-  if (ftruncate(fd, (off_t)length) != 0) {
+  // A confined dataplane may not call ftruncate (syscalls.c).
+  if (pwrite(fd, "", 1, (off_t)length - 1) != 1) {
     int error = errno;
     close(fd);
-    return throw_errno(env, error, "createMemory", name, "ftruncate");
+    return throw_errno(env, error, "createMemory", name, "pwrite");
   }
   napi_value memory = map_shared(env, "createMemory", fd, length);
   if (memory == NULL) {

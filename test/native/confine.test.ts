@@ -4,6 +4,7 @@ import { createServer } from "node:net";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { native } from "../../src/io/native.ts";
+import { packageRoot } from "../../src/io/package_root.ts";
 import { outputWithoutCapabilities, tryWhen } from "../support/confined.ts";
 import { onCleanup, requireSystem, temporaryFolder } from "../support/netns.ts";
 
@@ -31,7 +32,7 @@ function mischief(folder: string): Record<string, string> {
     "make a TAP": `addon.openTap({ ifname: "intruder0" });`,
     "open a packet socket": `addon.openPacketSocket({ device: "lo" });`,
     "enter a namespace": `addon.inNamespace("/proc/self/ns/net", () => {});`,
-    "make shared memory": `addon.createMemory("intruder", 4096);`,
+    "cut memory that others have mapped": `fs.ftruncateSync(addon.createMemory("mine", 8192).fd, 0);`,
     "follow routes": "addon.openRouteNetlink({ groups: 1 });",
     "make an unrestricted ring": `if (!addon.hasRing()) throw Object.assign(new Error(), { code: "EPERM" });`,
   };
@@ -59,10 +60,18 @@ describe.skipIf(!canRun)("a confined process", () => {
     const before = `
       const [here, there] = addon.socketPair();
       const shared = addon.createMemory("mine", 8192);
+      const { Channel } = await import(${JSON.stringify(join(packageRoot(), "dist/src/io/channel.js"))});
+      const [left, right] = addon.socketPair().map((fd) => new Channel(addon, fd));
       const { port1, port2 } = new MessageChannel();`;
     const tries = {
       "map shared memory": "addon.mapMemory(shared.fd);",
       "allocate memory": "addon.allocateMemory(4 << 20); new ArrayBuffer(64 << 20).slice(1);",
+      "pass long messages": `
+        for (const length of [100_000, 3_000_000]) {
+          left.send({ id: length, text: "x".repeat(length) });
+          const { message, lost } = right.receive();
+          if (lost !== undefined || message.text.length !== message.id) throw new Error(lost ?? "another message");
+        }`,
       "pass messages and descriptors": `
         addon.sendMessage(here, new Uint8Array([7]), [shared.fd]);
         const { bytes, descriptors } = addon.receiveMessage(there);

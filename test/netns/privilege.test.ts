@@ -65,6 +65,17 @@ describe.skipIf(!canRun)("a running router", () => {
     expect(await router.stop()).toBe(0);
   });
 
+  it("takes thousands of rules into a dataplane that is confined, and shows them", async () => {
+    const [c1, c2] = [namespace("a"), namespace("b")];
+    const rules = Array.from({ length: 3000 }, (_, index) => `{ proto: udp, dport: ${10_000 + index}, action: drop }`);
+    const text = `${lab(c1, c2)}filter: { forward: { policy: accept, rules: [ ${rules.join(", ")} ] } }\n`;
+    const router = await startRouter(text);
+    expect(confinementOf(dataplaneOf(router))).toEqual(CONFINED);
+    const listed = router.mustTapir("iptables", "-L", "FORWARD", "-n", "-v").split("\n");
+    expect(listed.filter((line) => /udp dpt:1\d{4}$/.test(line.trimEnd())).length).toBe(rules.length);
+    expect(ping(c1, "10.55.66.3")).toBe(true);
+  });
+
   it("has a control process that keeps seven capabilities, and still attaches, detaches and starts programs", async () => {
     const [c1, c2, c3] = [namespace("a"), namespace("b"), namespace("c")];
     const router = await startRouter(lab(c1, c2));
