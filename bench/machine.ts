@@ -1,6 +1,7 @@
 /** What the figures were measured on. */
-import { readFileSync } from "node:fs";
+import { readdirSync, readFileSync } from "node:fs";
 import { cpus, release, totalmem } from "node:os";
+import { join } from "node:path";
 
 export interface Machine {
   readonly processor: string;
@@ -8,6 +9,8 @@ export interface Machine {
   readonly memoryGiB: number;
   readonly kernel: string;
   readonly node: string;
+  /** What the kernel does against the processor's faults: some of it makes system calls many times dearer. */
+  readonly mitigations: readonly string[];
   /** Load average over one minute when the bench began: other work on the machine disturbs. */
   readonly loadAtStart: number;
 }
@@ -21,8 +24,18 @@ export function describeMachine(): Machine {
     // Without what the builder appended: it may name a machine.
     kernel: release().split("-")[0],
     node: process.version,
+    mitigations: mitigations(),
     loadAtStart: Number.parseFloat(readFileSync("/proc/loadavg", "utf8")),
   };
+}
+
+const VULNERABILITIES = "/sys/devices/system/cpu/vulnerabilities";
+
+function mitigations(): string[] {
+  return readdirSync(VULNERABILITIES).flatMap((name) => {
+    const [, what] = /^Mitigation: ([^;\n]*)/.exec(readFileSync(join(VULNERABILITIES, name), "latin1")) ?? [];
+    return what === undefined ? [] : [`${name}: ${what}`];
+  });
 }
 
 const TICKS_PER_SECOND = 100;

@@ -24,6 +24,13 @@ import type { Report } from "./report/report.ts";
 import { Results } from "./results.ts";
 import { runRounds } from "./rounds.ts";
 
+const USAGE = `npm run bench -- [--quick] [--out DIR] [--only MEASURE ...] [--engines NAME,...] [--rounds N] [--minutes N]
+                 [--priority] [--list]
+
+  --quick      the short measures, at most three minutes (a whole run: thirty)
+  --out        where the report goes (a whole run: docs/performance)
+  --only       one measure, again for more; --list names them and the engines
+  --priority   before other work on the machine`;
 const FULL = { minutes: 30, rounds: 10 };
 const QUICK = { minutes: 3, rounds: 3 };
 
@@ -52,8 +59,13 @@ function readOptions(): Options {
       out: { type: "string" },
       priority: { type: "boolean", default: false },
       list: { type: "boolean", default: false },
+      help: { type: "boolean", default: false },
     },
   });
+  if (values.help) {
+    console.log(USAGE);
+    process.exit(0);
+  }
   if (values.list) {
     for (const { name, title } of MEASURES) console.log(`${name.padEnd(24)} ${title}`);
     for (const { name, title } of ENGINES) console.log(`engine ${name.padEnd(17)} ${title}`);

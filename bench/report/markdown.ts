@@ -47,6 +47,8 @@ function head(report: Report): string[] {
     "",
     `Measured by \`npm run bench${report.quick ? " -- --quick" : ""}\` on ${report.date.slice(0, 10)}: ${machine.processors} processors (${machine.processor}), ${machine.memoryGiB} GiB, Linux ${machine.kernel}, Node ${machine.node}; up to ${report.rounds} rounds in ${report.minutes.toFixed(0)} minutes, the engines one after the other in each round, each warmed up with load that does not count. Load average before it began: ${machine.loadAtStart}.`,
     "",
+    `What the kernel does against the processor's faults, and what system calls pay for: ${machine.mitigations.join("; ") || "nothing"}.`,
+    "",
     "Figures are medians, with half the interquartile range behind ± (with fewer than four rounds, half the whole range). On a shared machine only ratios mean something.",
     "",
   ];

@@ -156,22 +156,28 @@ export function lookUp(router: Router, count: number): void {
 
 /**
  * Fetches what the look-ups of a burst will read, from a table that no cache holds: first each one's place in the index,
- * then the entry that it names. Loops so short that the processor waits for many lines of memory at once; one look-up
+ * then the entry that it names, or, where a flow begins, the place of the reply that is most likely. Loops so short that the processor waits for many lines of memory at once; one look-up
  * after the other waits for each by itself (docs/decisions/0004-touching.md).
  */
 function touchFlows(router: Router, count: number): void {
   const { receivedSlot } = router.io;
-  const { frames, flows } = router;
+  const { frames, flows, sourceNat } = router;
+  const { likelyAddress } = sourceNat;
   const { words, index } = flows;
   const { slots, mask } = index;
   for (let i = 0; i < count; i++) {
     touched[i] = stops[i] === STOP_CONTINUE ? slots[(frames[receivedSlot[i]].hash & mask) * 2 + 1] : 0;
   }
   for (let i = 0; i < count; i++) {
-    // An empty place names no entry: the first one is as good as any.
     const reference = touched[i] - 1;
-    const base = reference < 0 ? 0 : (reference >> 1) << FLOW_SHIFT;
-    const needsBoth = (reference & 1) !== 0 || frames[receivedSlot[i]].protocol === TCP;
+    const { destination, ports, protocol } = frames[receivedSlot[i]];
+    if (reference < 0) {
+      const inverted = (ports << 16) | (ports >>> 16);
+      touched[i] = slots[(flows.hash(destination, likelyAddress, inverted, protocol) & mask) * 2 + 1];
+      continue;
+    }
+    const base = (reference >> 1) << FLOW_SHIFT;
+    const needsBoth = (reference & 1) !== 0 || protocol === TCP;
     touched[i] = words[base] ^ words[needsBoth ? base + SECOND_LINE : base];
   }
 }

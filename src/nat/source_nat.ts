@@ -40,6 +40,8 @@ export class SourceNat {
   exhausted = 0;
   /** Ports that were taken from a flow of somebody who holds many more. */
   takenOver = 0;
+  /** The address that was last given to a flow in the place of its own: most likely the next one's, too. */
+  likelyAddress = 0;
   /** The endpoint-independent mappings of the `bcp` profile. */
   mappings: Mappings | undefined;
   private readonly table: FlowTable;
@@ -87,6 +89,7 @@ export class SourceNat {
     }
     words[base + FlowWord.REPLY_PORTS] = invertPorts(protocol, withSourceIdent(ports, chosen));
     if (source !== address || chosen !== sourceIdent(ports)) words[base + FlowWord.STATUS] |= FlowFlag.SOURCE_NAT;
+    if (source !== address) this.likelyAddress = address;
     if (choice !== undefined && this.mappings !== undefined && hasIdent(protocol)) {
       words[base + FlowWord.STATUS] |= FlowFlag.SOURCE_MAPPED;
     }

@@ -47,7 +47,7 @@ function report(results: Results): Report {
     minutes: 3,
     rounds: 3,
     quick: true,
-    machine: { processor: "Abacus", processors: 2, memoryGiB: 4, kernel: "6.18.1", node: "v20", loadAtStart: 0.1 },
+    machine: { processor: "Abacus", processors: 2, memoryGiB: 4, kernel: "6.18.1", node: "v20", mitigations: ["meltdown: PTI"], loadAtStart: 0.1 },
     engines: [],
     absent: [{ name: "pasta", reason: "no pasta (Debian: passt)" }],
     measures: [small],
