@@ -34,11 +34,11 @@
 #include <uv.h>
 
 #define FAULT_CALLS(X)                                                                                               \
-  X(bind) X(calloc) X(close) X(completion) X(connect) X(epoll_create1) X(epoll_ctl) X(epoll_pwait2) X(epoll_wait)    \
-  X(execve) X(fcntl) X(fsconfig) X(fsmount) X(fsopen) X(fstat) X(getsockname) X(getsockopt) X(io_uring_enter)        \
-  X(io_uring_setup) X(ioctl) X(listen) X(madvise) X(malloc) X(memfd_create) X(mmap) X(munmap) X(open) X(openat)      \
-  X(prctl) X(pwrite) X(read) X(recv) X(recvmmsg) X(recvmsg) X(send) X(sendmmsg) X(sendmsg) X(sendto) X(setns)        \
-  X(setrlimit) X(setsockopt) X(socket) X(socketpair) X(unshare) X(waitpid) X(write) X(writev)
+  X(accept4) X(bind) X(calloc) X(close) X(completion) X(connect) X(epoll_create1) X(epoll_ctl) X(epoll_pwait2)       \
+  X(epoll_wait) X(execve) X(fcntl) X(fsconfig) X(fsmount) X(fsopen) X(fstat) X(getsockname) X(getsockopt)            \
+  X(io_uring_enter) X(io_uring_setup) X(ioctl) X(listen) X(madvise) X(malloc) X(memfd_create) X(mmap) X(munmap)      \
+  X(open) X(openat) X(prctl) X(pwrite) X(read) X(recv) X(recvmmsg) X(recvmsg) X(send) X(sendmmsg) X(sendmsg)         \
+  X(sendto) X(setns) X(setrlimit) X(setsockopt) X(socket) X(socketpair) X(unshare) X(waitpid) X(write) X(writev)
 
 #define FAULT_INDEX(call) FAULT_##call,
 enum fault_call { FAULT_CALLS(FAULT_INDEX) FAULT_CALL_COUNT };
