@@ -11,7 +11,7 @@ const READ = 0;
 const WAITING = 1;
 const SMALLEST_BYTES = 1 << 20;
 /** More messages than that are hardly ever on their way at a time: each of these has a memory of its own. */
-const MOST_HELD = 8;
+export const MOST_HELD = 8;
 
 interface Memory {
   fd: number;
