@@ -32,6 +32,7 @@ const TRAFFIC_LANES = 4;
 const WARM_UP = 0.3;
 const PROGRESS_MS = 30_000;
 /** More are not told one by one. */
+const LOG_LINES = 8;
 const MOST_PROBLEMS = 20;
 
 async function prepare(seed: number): Promise<Scene> {
@@ -73,6 +74,11 @@ class Book {
     else this.problems[MOST_PROBLEMS] = `and ${++this.others} more`;
   }
 
+  /** What the router has said last: it may have to do with the problem. */
+  tellLog(log: string): void {
+    for (const line of log.trimEnd().split("\n").slice(-LOG_LINES)) this.tell(`  router: ${line}`);
+  }
+
   get line(): string {
     return Object.entries(this.done)
       .map(([name, count]) => `${count} ${name}`)
@@ -91,6 +97,7 @@ async function churn(scene: Scene, book: Book, seconds: number, kills: boolean):
         book.note(await body());
       } catch (error) {
         book.blame("traffic", error as Error);
+        book.tellLog(scene.router.log);
       }
     }
   };
