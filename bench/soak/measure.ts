@@ -26,6 +26,7 @@ const MAPPINGS_STEP = 64;
 const MESSAGES = "tapir-message";
 /** In the place of a memfd's name: files that may be on huge pages have none. */
 const HUGE = "on huge pages";
+const HUGE_FILE = /\/#\d+ \(deleted\)$/;
 const SETTLE_TRIES = 40;
 const SETTLED_IN_A_ROW = 3;
 const SETTLE_MS = 500;
@@ -37,7 +38,7 @@ function statusOf(pid: number): Record<string, number> {
 }
 
 function mappingsOf(pid: number, name: string): number {
-  const isIt = name === HUGE ? /\/#\d+ \(deleted\)$/ : new RegExp(`/memfd:${name} `);
+  const isIt = name === HUGE ? HUGE_FILE : new RegExp(`/memfd:${name} `);
   return readFileSync(`/proc/${pid}/maps`, "utf8")
     .split("\n")
     .filter((line) => isIt.test(line)).length;
@@ -48,7 +49,7 @@ function kindOf(file: string): string {
   return file
     .replace(/:\[\d+\]$/, "")
     .replace(/^\/memfd:(\S+) .*$/, "memory $1")
-    .replace(/^\/#\d+ \(deleted\)$/, `memory ${HUGE}`);
+    .replace(HUGE_FILE, `memory ${HUGE}`);
 }
 
 function count(counts: Record<string, number>, name: string): void {

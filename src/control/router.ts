@@ -208,8 +208,9 @@ export class RunningRouter extends DataplaneQuestions {
     await this.dataplane.request(this.startWith(plan, orphan !== undefined), this.startDescriptors());
     this.rulesInForce = JSON.stringify(plan.rules);
     await this.routing.configure(this.resolved);
-    const adoption = orphan === undefined ? undefined : await this.adoptFrom(orphan);
+    let adoption: Adoption | undefined;
     if (orphan === undefined) await Snapshots.restore(this, (flows) => this.restoreFlows(flows));
+    else adoption = await this.adoptFrom(orphan);
     await Promise.all([...this.devices.values()].map((device) => this.addPort(device, this.resolved)));
     if (orphan !== undefined) await this.completeTakeover(orphan.pid, adoption);
     this.leases.sync(this.resolved.devices);

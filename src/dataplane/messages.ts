@@ -16,7 +16,7 @@ export type Request =
   /**
    * First message. Descriptors: the flow table's memfd, the statistics' memfd, and, for a dataplane that is to outlive its
    * control process, the socket at which the next one finds it (`hand_over.ts`). `adopts`: another dataplane
-   * fills the memory, perhaps still: all is made ready, and nothing is read or written there until `adopt`.
+   * fills the memory, perhaps still: all is made ready, and no flow is read or written there until `adopt`.
    */
   | { id: number; type: "start"; plan: RouterPlan; limits: LimitsPlan; spinMicroseconds: number; adopts: boolean }
   /** The other dataplane has ended, and what it has left goes on; the result is an `Adoption`. */

@@ -156,8 +156,9 @@ export function lookUp(router: Router, count: number): void {
 
 /**
  * Fetches what the look-ups of a burst will read, from a table that no cache holds: first each one's place in the index,
- * then the entry that it names, or, where a flow begins, the place of the reply that is most likely. Loops so short that the processor waits for many lines of memory at once; one look-up
- * after the other waits for each by itself (docs/decisions/0004-touching.md).
+ * then the entry that it names, or, where a flow begins, the place of the reply that is most likely. Loops so short that
+ * the processor waits for many lines of memory at once; one look-up after the other waits for each by itself
+ * (docs/decisions/0004-touching.md).
  */
 function touchFlows(router: Router, count: number): void {
   const { receivedSlot } = router.io;
