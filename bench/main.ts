@@ -1,5 +1,5 @@
 /**
- * The bench: engines side by side, interleaved round by round, each between namespaces of its own.
+ * The bench: engines side by side, interleaved trial by trial, each between namespaces of its own.
  *
  *     npm run bench                        everything, at most half an hour
  *     npm run bench -- --quick             the short measures, at most three minutes
@@ -48,20 +48,35 @@ function fail(message: string): never {
   process.exit(2);
 }
 
+const OPTIONS = {
+  quick: { type: "boolean", default: false },
+  only: { type: "string", multiple: true, default: [] as string[] },
+  engines: { type: "string" },
+  rounds: { type: "string" },
+  minutes: { type: "string" },
+  out: { type: "string" },
+  priority: { type: "boolean", default: false },
+  list: { type: "boolean", default: false },
+  help: { type: "boolean", default: false },
+} as const;
+
+function parse(): ReturnType<typeof parseArgs<{ options: typeof OPTIONS }>>["values"] {
+  try {
+    return parseArgs({ options: OPTIONS }).values;
+  } catch (error) {
+    fail(`${(error as Error).message}\n${USAGE}`);
+  }
+}
+
+/** A number above 0, as it was given. */
+function positive(name: string, text: string | undefined, usual: number): number {
+  const value = Number(text ?? usual);
+  if (!(value > 0)) fail(`--${name} ${text}: not a number above 0`);
+  return value;
+}
+
 function readOptions(): Options {
-  const { values } = parseArgs({
-    options: {
-      quick: { type: "boolean", default: false },
-      only: { type: "string", multiple: true, default: [] },
-      engines: { type: "string" },
-      rounds: { type: "string" },
-      minutes: { type: "string" },
-      out: { type: "string" },
-      priority: { type: "boolean", default: false },
-      list: { type: "boolean", default: false },
-      help: { type: "boolean", default: false },
-    },
-  });
+  const values = parse();
   if (values.help) {
     console.log(USAGE);
     process.exit(0);
@@ -79,8 +94,8 @@ function readOptions(): Options {
     quick: values.quick,
     only: values.only,
     engines: values.engines?.split(","),
-    rounds: Number(values.rounds ?? bounds.rounds),
-    minutes: Number(values.minutes ?? bounds.minutes),
+    rounds: positive("rounds", values.rounds, bounds.rounds),
+    minutes: positive("minutes", values.minutes, bounds.minutes),
     out: values.out ?? join(packageRoot(), isWhole ? "docs/performance" : "bench/build/report"),
   };
 }

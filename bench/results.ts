@@ -1,4 +1,4 @@
-/** What the rounds found: for each question and engine one value a round, null where there was none. */
+/** What the rounds found: for each question and engine one value a trial, null where there was none. */
 import type { Measure, Metric } from "./measures/measure.ts";
 import { pairedRatios, type Summary, summarise } from "./statistics.ts";
 
@@ -6,7 +6,7 @@ export interface Row {
   readonly measure: string;
   readonly case: string;
   readonly metric: Metric;
-  /** By engine; index is the round. */
+  /** By engine; index is the trial, counted over all rounds. */
   readonly values: Map<string, (number | null)[]>;
 }
 
@@ -32,10 +32,10 @@ export class Results {
     return row;
   }
 
-  record(row: Row, engine: string, round: number, value: number | null): void {
+  record(row: Row, engine: string, trial: number, value: number | null): void {
     const values = row.values.get(engine) ?? [];
-    while (values.length < round) values.push(null);
-    values[round] = value;
+    while (values.length < trial) values.push(null);
+    values[trial] = value;
     row.values.set(engine, values);
   }
 
@@ -59,7 +59,7 @@ export function summaryOf(row: Row, engine: string): Summary | null {
   return summarise((row.values.get(engine) ?? []).filter((value) => value !== null));
 }
 
-/** Median and spread of the ratio of two engines, round by round. */
+/** Median and spread of the ratio of two engines, trial by trial. */
 export function ratioOf(row: Row, engine: string, other: string): Summary | null {
   return summarise(pairedRatios(row.values.get(engine) ?? [], row.values.get(other) ?? []));
 }

@@ -1,6 +1,7 @@
 /**
- * Runs the measures: round by round, and in each round engine after engine, so that a slow minute hits all alike. What
- * does not fit into the time is named (see budget.ts); no trial goes through an engine that has just been started.
+ * Runs the measures round by round. Engines that are close to each other are started together, and take trials in turn, so
+ * that a slow minute hits all alike, and starts and warm-ups, which take longer than trials, are few; the others follow one by one.
+ * What does not fit into the time is named (see budget.ts); no trial goes through an engine that has just been started.
  */
 import { allotRounds, type Request, shortfall } from "./budget.ts";
 import type { Engine, Running } from "./engines/engine.ts";
@@ -13,6 +14,7 @@ import {
   type Measure,
   plainNumber,
   roundsOf,
+  trialsOf,
 } from "./measures/measure.ts";
 import type { Results } from "./results.ts";
 import { World } from "./topology.ts";
@@ -35,8 +37,9 @@ export interface Plan {
 const MIN_FLOWS = 262_144;
 /** A case takes a few seconds; far above that, something hangs. */
 const CASE_TIMEOUT_MS = 150_000;
-/** Rounds that a verdict needs. */
+/** Rounds that a verdict needs, and where each of them has several trials. */
 const WANTED_ROUNDS = 3;
+const WANTED_ROUNDS_OF_TRIALS = 2;
 /** Unmeasured load: until a just-in-time compiler is done, or just until neighbours are known and caches filled. */
 const WARM_UP_MS = 2500;
 const QUICK_WARM_UP_MS = 2000;
@@ -66,12 +69,19 @@ function show(entry: Case, finding: Finding): string {
     .join(", ");
 }
 
-/** A started engine, and what it has been warmed up with. */
+/** A started engine, what it has been warmed up with, and what it is asked. */
 interface Started {
   readonly engine: Engine;
   readonly running: Running;
   readonly world: World;
   readonly warm: Set<string>;
+  readonly cases: ReadonlyMap<Measure, readonly Case[]>;
+}
+
+/** Where the values of one start go: those of its first trial, and how many trials there are. */
+interface Samples {
+  readonly first: number;
+  readonly trials: number;
 }
 
 class Session {
@@ -83,42 +93,70 @@ class Session {
     this.results = results;
   }
 
-  async runEngine(unit: Unit, engine: Engine, round: number): Promise<void> {
+  /** Starts engines, asks them the unit's questions in turn, and stops them. */
+  async runTogether(unit: Unit, engines: readonly Engine[], samples: Samples): Promise<void> {
+    const started: Started[] = [];
+    try {
+      for (const engine of engines) {
+        const one = await this.start(unit, engine, samples.first);
+        if (one !== undefined) started.push(one);
+      }
+      for (const measure of unit.measures) await this.runMeasure(measure, started, samples);
+    } finally {
+      for (const { running } of started) await running.stop();
+      for (const { world } of started) world.remove();
+    }
+  }
+
+  async start(unit: Unit, engine: Engine, sample: number): Promise<Started | undefined> {
     const measures = unit.measures.filter((measure) => enginesOf(measure, this.plan.quick).includes(engine.name));
     const cases = new Map(measures.map((measure) => [measure, this.possible(measure, engine)]));
     const world = new World();
-    let running: Running | undefined;
     try {
       const cpu = unit.placement === "pinned" ? 1 : undefined;
       const flows = Math.max(MIN_FLOWS, ...[...cases.values()].flat().map((entry) => entry.flows));
-      running = await engine.start(world, { cpu, flows });
-      const started = { engine, running, world, warm: new Set<string>() };
-      for (const [measure, possible] of cases) await this.runMeasure(measure, possible, started, round);
+      const running = await engine.start(world, { cpu, flows });
+      return { engine, running, world, warm: new Set<string>(), cases };
     } catch (error) {
-      for (const [measure, possible] of cases) this.fail(measure, engine, possible, round, error as Error);
-    } finally {
-      await running?.stop();
+      for (const [measure, possible] of cases) this.fail(measure, engine, possible, sample, error as Error);
       world.remove();
+      return undefined;
     }
   }
 
-  async runMeasure(measure: Measure, cases: readonly Case[], started: Started, round: number): Promise<void> {
-    const { engine, running, world } = started;
-    const context = { world, running, quick: this.plan.quick, ...placementOf(measure, running) };
-    try {
-      await this.warmUp(measure, context, started);
-    } catch (error) {
-      this.fail(measure, engine, cases, round, error as Error);
-      return;
+  async runMeasure(measure: Measure, started: readonly Started[], { first, trials }: Samples): Promise<void> {
+    const ready = [];
+    for (const one of started) if (await this.warmUp(measure, one, first)) ready.push(one);
+    for (let trial = 0; trial < trials; trial++) {
+      for (const entry of casesOf(measure, this.plan.quick)) {
+        for (let i = 0; i < ready.length; i++) {
+          // Another one begins each time: none is always the first after a pause.
+          const one = ready[(i + first + trial) % ready.length];
+          if (one.cases.get(measure)?.includes(entry)) await this.runCase(measure, entry, one, first + trial);
+        }
+      }
     }
-    for (const entry of cases) await this.runCase(measure, engine, entry, round, context);
   }
 
-  async warmUp(measure: Measure, context: Context, { engine, warm }: Started): Promise<void> {
-    if (measure.warmUp === undefined || warm.has(measure.warmUp.kind)) return;
+  /** Returns whether the engine is to be asked. */
+  async warmUp(measure: Measure, started: Started, sample: number): Promise<boolean> {
+    const { engine, warm, cases } = started;
+    const possible = cases.get(measure) ?? [];
+    if (possible.length === 0) return false;
+    if (measure.warmUp === undefined || warm.has(measure.warmUp.kind)) return true;
     warm.add(measure.warmUp.kind);
-    const work = measure.warmUp.run(context, this.warmUpMs(engine));
-    await limited(work, `${measure.name}, ${engine.name}: the warm-up`);
+    try {
+      const work = measure.warmUp.run(this.contextOf(measure, started), this.warmUpMs(engine));
+      await limited(work, `${measure.name}, ${engine.name}: the warm-up`);
+      return true;
+    } catch (error) {
+      this.fail(measure, engine, possible, sample, error as Error);
+      return false;
+    }
+  }
+
+  contextOf(measure: Measure, { running, world }: Started): Context {
+    return { world, running, quick: this.plan.quick, ...placementOf(measure, running) };
   }
 
   warmUpMs(engine: Engine | undefined): number {
@@ -126,27 +164,28 @@ class Session {
     return this.plan.quick ? QUICK_WARM_UP_MS : WARM_UP_MS;
   }
 
-  async runCase(measure: Measure, engine: Engine, entry: Case, round: number, context: Context): Promise<void> {
+  async runCase(measure: Measure, entry: Case, started: Started, sample: number): Promise<void> {
+    const { engine } = started;
     const where = `${measure.name}, ${entry.name}, ${engine.name}`;
     try {
-      const finding = await limited(entry.run(context), where);
+      const finding = await limited(entry.run(this.contextOf(measure, started)), where);
       for (const metric of entry.metrics) {
         const row = this.results.row(measure, entry.name, metric);
-        this.results.record(row, engine.name, round, finding.values[metric.name] ?? null);
+        this.results.record(row, engine.name, sample, finding.values[metric.name] ?? null);
       }
       for (const problem of finding.problems) this.results.problem(where, problem);
       const remarks = finding.problems.length === 0 ? "" : `  (${finding.problems.join("; ")})`;
       this.plan.progress(`${where}: ${show(entry, finding)}${remarks}`);
     } catch (error) {
-      this.fail(measure, engine, [entry], round, error as Error);
+      this.fail(measure, engine, [entry], sample, error as Error);
     }
   }
 
-  fail(measure: Measure, engine: Engine, cases: readonly Case[], round: number, error: Error): void {
+  fail(measure: Measure, engine: Engine, cases: readonly Case[], sample: number, error: Error): void {
     for (const entry of cases) {
       for (const metric of entry.metrics) {
         const row = this.results.row(measure, entry.name, metric);
-        if (row.values.get(engine.name)?.[round] === undefined) this.results.record(row, engine.name, round, null);
+        if (row.values.get(engine.name)?.[sample] === undefined) this.results.record(row, engine.name, sample, null);
       }
     }
     this.results.problem(`${measure.name}, ${engine.name}`, error.message);
@@ -169,19 +208,34 @@ class Session {
     return enginesOfUnit(unit, this.plan.quick).flatMap((name) => this.plan.engines.get(name) ?? []);
   }
 
-  /** Estimates may fail: each engine is looked at again before it starts. */
+  /** Estimates may fail: the time is looked at again before each start. */
   async runUnit(unit: Unit, round: number, expectedMs: number): Promise<void> {
     const engines = this.enginesFor(unit);
-    // Each round begins with another engine: none is always the first after a pause.
-    for (let i = 0; i < engines.length; i++) {
-      const engine = engines[(i + round) % engines.length];
-      if (Date.now() + expectedMs / engines.length > this.plan.deadline) {
-        this.results.skip(`${unit.name}, ${engine.name}, round ${round + 1}: skipped, the time was over`);
+    const trials = trialsOfUnit(unit, this.plan.quick);
+    const first = round * trials;
+    const groups = groupsOf(engines, trials);
+    // Each round begins with another one.
+    for (let i = 0; i < groups.length; i++) {
+      const group = groups[(i + round) % groups.length];
+      if (Date.now() + (expectedMs * group.length) / engines.length > this.plan.deadline) {
+        const names = group.map(({ name }) => name).join(", ");
+        this.results.skip(`${unit.name}, ${names}, round ${round + 1}: skipped, the time was over`);
       } else {
-        await this.runEngine(unit, engine, round);
+        await this.runTogether(unit, group, { first, trials: group[0].isFarOff === true ? 1 : trials });
       }
     }
   }
+}
+
+/** Those that take trials in turn, and each that does not by itself. */
+export function groupsOf(engines: readonly Engine[], trials: number): Engine[][] {
+  const close = trials === 1 ? [] : engines.filter(({ isFarOff }) => isFarOff !== true);
+  const others = engines.filter((engine) => !close.includes(engine)).map((engine) => [engine]);
+  return close.length === 0 ? others : [close, ...others];
+}
+
+function trialsOfUnit({ measures }: Unit, quick: boolean): number {
+  return Math.max(...measures.map((measure) => trialsOf(measure, quick)));
 }
 
 type Work = Request & { readonly unit: Unit };
@@ -198,7 +252,7 @@ function workOf(plan: Plan, session: Session): Work[] {
         name: unit.name,
         seconds: expectedSeconds(unit, engines, warmUpSeconds, plan.quick),
         done: 0,
-        wanted: WANTED_ROUNDS,
+        wanted: trialsOfUnit(unit, plan.quick) > 1 ? WANTED_ROUNDS_OF_TRIALS : WANTED_ROUNDS,
         most,
         isGoal: unit.measures.some(plan.isGoal),
       },

@@ -29,7 +29,7 @@ export function summarise(values: readonly number[]): Summary | null {
   return { median, low, high, spread: median === 0 ? 0 : (high - low) / Math.abs(median), count: sorted.length };
 }
 
-/** Ratios of the rounds that have both, round by round: what disturbs both in a round cancels out. */
+/** Ratios of the trials that have both, trial by trial: what disturbs both at a time cancels out. */
 export function pairedRatios(above: readonly (number | null)[], below: readonly (number | null)[]): number[] {
   return above.flatMap((value, round) => {
     const other = below[round] ?? null;

@@ -2,7 +2,7 @@
  * Units of work: measures that share a started engine. In a full run each measure has engines of its own; in a quick one
  * those that place things alike share them, since starting and warming up would take most of the time.
  */
-import { type Case, casesOf, enginesOf, type Measure } from "./measures/measure.ts";
+import { type Case, casesOf, enginesOf, type Measure, trialsOf } from "./measures/measure.ts";
 
 export interface Unit {
   readonly name: string;
@@ -57,7 +57,10 @@ export function expectedSeconds(
     const kinds = new Set(measures.flatMap(({ warmUp }) => warmUp?.kind ?? []));
     if (engine !== "memory") seconds += START_SECONDS;
     seconds += kinds.size * warmUpSeconds(engine);
-    for (const entry of measures.flatMap((measure) => casesOf(measure, quick))) seconds += caseSeconds(entry, quick);
+    for (const measure of measures) {
+      const trials = trialsOf(measure, quick);
+      for (const entry of casesOf(measure, quick)) seconds += trials * caseSeconds(entry, quick);
+    }
   }
   return seconds;
 }

@@ -46,6 +46,8 @@ export interface Engine {
   unavailable(): string | null;
   /** It has to see traffic before it is as fast as it gets (a just-in-time compiler). */
   readonly warmsUp?: boolean;
+  /** So much slower or faster than the others that one trial of each start says enough; it is started by itself. */
+  readonly isFarOff?: boolean;
   /** Most flows that it can hold here; absent: as many as it is told. */
   maxFlows?(): number;
   start(world: World, options: StartOptions): Promise<Running>;

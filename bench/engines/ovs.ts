@@ -92,6 +92,7 @@ async function start(world: World, options: StartOptions): Promise<Running> {
 export const ovs: Engine = {
   name: "ovs",
   title: "Open vSwitch, userspace datapath with conntrack NAT, on veth",
+  isFarOff: true,
   unavailable: () => {
     const absent = ["ovs-vswitchd", "ovsdb-server", "ovs-ofctl", "ethtool"].filter((command) => !hasCommand(command));
     return absent.length === 0 ? null : `no ${absent.join(", ")} (Debian: openvswitch-switch, ethtool)`;

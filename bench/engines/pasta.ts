@@ -70,6 +70,7 @@ async function start(world: World, options: StartOptions): Promise<Running> {
 export const pasta: Engine = {
   name: "pasta",
   title: "pasta as an ordinary user, MTU 1500",
+  isFarOff: true,
   unavailable: () => {
     const absent = ["pasta", "setpriv", "unshare"].filter((command) => !hasCommand(command));
     return absent.length === 0 ? null : `no ${absent.join(", ")} (Debian: passt, util-linux)`;

@@ -26,6 +26,7 @@ async function start(world: World, options: StartOptions): Promise<Running> {
 export const slirp: Engine = {
   name: "slirp4netns",
   title: "slirp4netns, MTU 1500",
+  isFarOff: true,
   unavailable: () => (hasCommand("slirp4netns") ? null : "no slirp4netns (Debian: slirp4netns)"),
   start,
 };

@@ -49,6 +49,7 @@ export const latency: Measure = {
     "1 000 questions in a second over ordinary UDP sockets, each answered at once; client and server share a processor, the engine has the other.",
   engines: ["forwarder", "forwarder-ring", "kernel", "tapir", "slirp4netns", "pasta", "ovs"],
   placement: "pinned",
+  trials: 3,
   isLong: false,
   quickEngines: ["forwarder", "tapir"],
   warmUp: pingPongWarmUp,

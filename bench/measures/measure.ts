@@ -56,6 +56,8 @@ export interface Measure {
   readonly quickEngines?: readonly string[];
   /** Most rounds, where few say enough; a quick run makes one of them. */
   readonly mostRounds?: number;
+  /** Trials of each case with each start in a full run, the engines in turn; absent: 1. */
+  readonly trials?: number;
   /** Before the first trial on a started engine; absent: no load goes through one. */
   readonly warmUp?: WarmUp;
   /** Bars for each case, or its metrics as percentiles; absent: bars. */
@@ -87,6 +89,10 @@ export function enginesOf(measure: Measure, quick: boolean): string[] {
 export function roundsOf(measure: Measure, quick: boolean): number {
   if (measure.mostRounds === undefined) return Number.POSITIVE_INFINITY;
   return quick ? 1 : measure.mostRounds;
+}
+
+export function trialsOf(measure: Measure, quick: boolean): number {
+  return quick ? 1 : (measure.trials ?? 1);
 }
 
 export function casesOf(measure: Measure, quick: boolean): Case[] {

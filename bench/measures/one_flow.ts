@@ -59,6 +59,7 @@ export const oneFlowMeasure: Measure = {
     "As fast as the generator can; generator on the first processor, engine on the second. Counted on the outside's device (merged frames by the datagrams in them), and what the program of an ordinary socket read.",
   engines: ["forwarder", "forwarder-ring", "kernel", "kernel-tuned", "tapir"],
   placement: "pinned",
+  trials: 3,
   isLong: false,
   warmUp: datagramWarmUp,
   cases: [

@@ -64,6 +64,7 @@ export const smallFrames: Measure = {
     "Raw UDP datagrams from the container as fast as the generator can; delivered in a second, over the middle of the trial. Flows in turn; the table is built before the trial. Generator on the first processor, engine on the second.",
   engines: ["forwarder", "forwarder-ring", "kernel", "kernel-tuned", "tapir", "tapir-packet"],
   placement: "pinned",
+  trials: 3,
   isLong: false,
   warmUp: datagramWarmUp,
   cases: [{ ...flowsCase(64), isLong: true }, flowsCase(10_000)],
@@ -75,6 +76,7 @@ export const smallFramesUnpinned: Measure = {
   title: "Small frames, no process pinned",
   method: "As above; the scheduler places generator, engine and receiver.",
   engines: ["forwarder", "kernel", "kernel-tuned", "tapir"],
+  mostRounds: 1,
   placement: "unpinned",
   isLong: true,
 };
@@ -85,6 +87,7 @@ export const smallFramesOthers: Measure = {
   title: "Small frames, the other user-space engines",
   method: "As above, with 64 flows: each takes a socket of slirp4netns and of pasta.",
   engines: ["slirp4netns", "pasta", "ovs", "tapir"],
+  trials: 1,
   isLong: true,
   cases: [flowsCase(64)],
 };
@@ -114,6 +117,7 @@ export const manyFlowsMeasure: Measure = {
   method:
     "As above. The memory of a flow is what the engine's processes grew by while the flows were set up (proportional set size); what Tapir had fetched of its table before, up to 64 MiB, is not in it. The kernel's table holds nf_conntrack_max flows, a limit of the whole host that the bench does not change.",
   engines: ["forwarder", "kernel", "tapir"],
+  trials: 1,
   isLong: true,
   cases: [
     {

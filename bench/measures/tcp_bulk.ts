@@ -28,7 +28,7 @@ export async function carry(context: Context, load: Bulk): Promise<BulkReport> {
 }
 
 async function bulk(context: Context, streams: number, down: boolean): Promise<Finding> {
-  const report = await carry(context, { streams, down, ms: context.quick ? 1000 : 2000 });
+  const report = await carry(context, { streams, down, ms: context.quick ? 1000 : 1300 });
   const problems = report.damagedStreams === 0 ? [] : [`${report.damagedStreams} streams did not arrive whole`];
   return { values: { rate: report.gigabitsPerSecond }, problems };
 }
@@ -64,6 +64,7 @@ export const tcpBulk: Measure = {
   engines: ["forwarder", "forwarder-ring", "kernel", "kernel-tuned", "tapir", "slirp4netns", "pasta", "ovs"],
   quickEngines: ["forwarder", "kernel", "tapir", "slirp4netns"],
   placement: "unpinned",
+  trials: 4,
   isLong: false,
   warmUp: bulkWarmUp,
   cases: [bulkCase(1, false), bulkCase(4, false), bulkCase(1, true), bulkCase(4, true)],

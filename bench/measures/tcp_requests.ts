@@ -43,6 +43,7 @@ export const tcpRequests: Measure = {
     "64 connections at once; each sends 64 bytes, is answered with 64 and closed by the client. Nothing is pinned. Completed in a second, without the first 300 ms.",
   engines: ["forwarder", "forwarder-ring", "kernel", "kernel-tuned", "tapir", "slirp4netns", "pasta", "ovs"],
   placement: "unpinned",
+  trials: 3,
   isLong: false,
   quickEngines: ["kernel", "tapir"],
   warmUp: requestsWarmUp,

@@ -1,5 +1,5 @@
 /** The report for people. */
-import type { Measure } from "../measures/measure.ts";
+import { type Measure, trialsOf } from "../measures/measure.ts";
 import { type Row, ratioOf, summaryOf } from "../results.ts";
 import { figure, withSpread } from "./figures.ts";
 import { verdicts, WIDEST_SPREAD } from "./goals.ts";
@@ -20,7 +20,9 @@ function label(row: Row, rows: readonly Row[]): string {
 function measureSection(report: Report, measure: Measure): string[] {
   const rows = report.results.rows.filter((row) => row.measure === measure.name);
   const engines = measure.engines.filter((name) => rows.some((row) => row.values.has(name)));
-  const lines = [`## ${measure.title}`, "", measure.method, ""];
+  const trials = trialsOf(measure, report.quick);
+  const method = trials === 1 ? measure.method : `${measure.method} ${trials} trials of each start.`;
+  const lines = [`## ${measure.title}`, "", method, ""];
   if (plot(measure, report.results) !== undefined) lines.push(`![${measure.title}](${measure.name}.svg)`, "");
   lines.push(
     ...table(
@@ -30,7 +32,7 @@ function measureSection(report: Report, measure: Measure): string[] {
   );
   const others = engines.filter((name) => name !== "tapir");
   if (!engines.includes("tapir") || others.length === 0) return lines;
-  lines.push("Tapir's value over the other's, round by round:", "");
+  lines.push("Tapir's value over the other's, trial by trial:", "");
   lines.push(
     ...table(
       ["", ...others],
@@ -45,11 +47,11 @@ function head(report: Report): string[] {
   const lines = [
     "# Performance",
     "",
-    `Measured by \`npm run bench${report.quick ? " -- --quick" : ""}\` on ${report.date.slice(0, 10)}: ${machine.processors} processors (${machine.processor}), ${machine.memoryGiB} GiB, Linux ${machine.kernel}, Node ${machine.node}; up to ${report.rounds} rounds in ${report.minutes.toFixed(0)} minutes, the engines one after the other in each round, each warmed up with load that does not count. Load average before it began: ${machine.loadAtStart}.`,
+    `Measured by \`npm run bench${report.quick ? " -- --quick" : ""}\` on ${report.date.slice(0, 10)}: ${machine.processors} processors (${machine.processor}), ${machine.memoryGiB} GiB, Linux ${machine.kernel}, Node ${machine.node}; up to ${report.rounds} rounds in ${report.minutes.toFixed(0)} minutes. In each round engines are started and warmed up with load that does not count; those that are close to each other at the same time, to take trials in turn, the others one after the other. Load average before it began: ${machine.loadAtStart}.`,
     "",
     `What the kernel does against the processor's faults, and what system calls pay for: ${machine.mitigations.join("; ") || "nothing"}.`,
     "",
-    "Figures are medians, with half the interquartile range behind ± (with fewer than four rounds, half the whole range). On a shared machine only ratios mean something.",
+    "Figures are medians, with half the interquartile range behind ± (of fewer than four values, half the whole range). On a shared machine only ratios mean something.",
     "",
   ];
   const alone = results.of("ceiling", "60 B", "rate");
@@ -71,7 +73,7 @@ function goals(report: Report): string[] {
   const lines = [
     "## Goals",
     "",
-    `Ratios are Tapir's value over the other's, round by round. "Spread too wide": above ${WIDEST_SPREAD * 100} %, and not all of it says the same.`,
+    `Ratios are Tapir's value over the other's, trial by trial. "Spread too wide": above ${WIDEST_SPREAD * 100} %, and not all of it says the same.`,
     "",
   ];
   const rows = all.map(({ goal, found, worstCase, cases, words }) => {

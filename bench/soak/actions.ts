@@ -19,6 +19,8 @@ export interface Scene {
   visits: number;
   /** Datagrams and pings without an answer: allowed, and told. */
   lost: number;
+  /** Times that a client was connected, and the server not: allowed, and told. */
+  again: number;
 }
 
 /**
@@ -43,8 +45,9 @@ export async function traffic(scene: Scene): Promise<string> {
   const sizes = kind === "tcp" ? [1, 1000, 20_000, 300_000, 2_000_000] : [16, 100, 1400];
   const up = kind === "tcp" ? dice.pick(sizes) : dice.between(1, 40);
   const order = { kind, seed: dice.below(1e9), up, down: dice.pick(sizes) } as const;
-  const { problem, lost = 0 } = await agent.do(order);
+  const { problem, lost = 0, again = 0 } = await agent.do(order);
   scene.lost += lost;
+  scene.again += again;
   if (problem !== undefined) throw new Error(`${container.name}: ${kind} ${JSON.stringify(order)}: ${problem}`);
   return kind;
 }

@@ -2,9 +2,9 @@
  * What runs in a namespace of the soak, started by `world.ts`: `serve ADDRESS` answers, `talk ADDRESS` does what the lines
  * of its input ask for, and answers each with a line.
  *
- * TCP: the client says in a line how much it sends and wants, and from which seed, and sends; the server answers with
- * the digest of what it got, in a line, and what is wanted. Both ends of every byte are compared. UDP: the server sends
- * back what it gets.
+ * TCP: the client says in a line how much it sends and wants, and from which seed; the server greets, and the client sends; the
+ * server answers with the digest of what it got, in a line, and what is wanted. Both ends of every byte are compared. UDP: the
+ * server sends back what it gets.
  */
 import { createSocket } from "node:dgram";
 import { once } from "node:events";
@@ -14,7 +14,7 @@ import { digest, payload } from "./dice.ts";
 
 export const TCP_PORT = 8080;
 export const UDP_PORT = 9000;
-const DIGEST_LINE = 65;
+const GREETING = "welcome";
 /** A transfer that takes so long has stalled: the longest break of the soak is two seconds. */
 const STALLED_MS = 120_000;
 const CONNECT_TRIES = 100;
@@ -35,7 +35,10 @@ export interface Done {
   id: number;
   /** What was wrong; undefined when all is well. */
   problem?: string;
+  /** Datagrams without an answer. */
   lost?: number;
+  /** Times that the client was connected, and the server not. */
+  again?: number;
 }
 
 /** Collects exactly as many bytes as are asked for, in turn. */
@@ -79,6 +82,7 @@ class Reader {
 
 async function answer(socket: Socket): Promise<void> {
   const reader = new Reader(socket);
+  socket.write(`${GREETING}\n`);
   const [up, down, seed] = (await reader.line()).split(" ").map(Number);
   const got = await reader.take(up);
   socket.write(`${digest(got)}\n`);
@@ -97,43 +101,73 @@ function serve(address: string): void {
   udp.bind(UDP_PORT, address, () => server.listen(TCP_PORT, address, 512, () => process.stdout.write("ready\n")));
 }
 
-/** While a device or the uplink is down there is no way to the server, and whoever connects is told so: he tries again. */
-async function connected(address: string): Promise<Socket> {
+/** A connection that both ends have. */
+class Connection {
+  readonly socket: Socket;
+  readonly reader: Reader;
+  private failure = "";
+  private readonly timer: NodeJS.Timeout;
+
+  constructor(address: string) {
+    this.socket = connect({ host: address, port: TCP_PORT });
+    this.reader = new Reader(this.socket);
+    this.timer = setTimeout(() => this.socket.destroy(new Error("stalled")), STALLED_MS);
+    this.socket.on("error", (error) => {
+      this.failure = error.message;
+    });
+  }
+
+  /** What has gone wrong, and where the connection was then. */
+  blame(error: unknown): string {
+    const { bytesRead, bytesWritten, localPort } = this.socket;
+    const what = this.failure || (error as Error).message;
+    return `${what}, port ${localPort}, ${bytesWritten} bytes there, ${bytesRead} back`;
+  }
+
+  end(): void {
+    clearTimeout(this.timer);
+    this.socket.destroy();
+  }
+}
+
+/**
+ * Connects, says `line`, and waits until the server has greeted. Before that the client may think that it is connected, and the
+ * server's kernel have given up: it forgets a half-open connection when its SYN-ACK cannot leave (no carrier), or when nobody answers
+ * its ARP for three seconds, as after many crashes in a row. Then the client tries again, as it does while a device is down and
+ * there is no way to the server.
+ */
+async function connected(address: string, line: string): Promise<{ connection: Connection; again: number }> {
+  let again = 0;
   for (let attempt = 0; ; attempt++) {
-    const socket = connect({ host: address, port: TCP_PORT });
+    const connection = new Connection(address);
     try {
-      await once(socket, "connect");
-      return socket;
+      await once(connection.socket, "connect");
+      again++;
+      connection.socket.write(line);
+      const greeting = await connection.reader.line();
+      if (greeting === GREETING) return { connection, again: again - 1 };
+      throw new Error(`not greeted: ${greeting}`);
     } catch (error) {
-      socket.destroy();
-      if (attempt === CONNECT_TRIES) throw error;
+      connection.end();
+      if (attempt === CONNECT_TRIES) throw new Error(connection.blame(error));
       await new Promise((next) => setTimeout(next, CONNECT_PAUSE_MS));
     }
   }
 }
 
-async function transfer(address: string, { up, down, seed }: Order): Promise<string | undefined> {
-  const socket = await connected(address);
-  const timer = setTimeout(() => socket.destroy(new Error("stalled")), STALLED_MS);
-  let failure = "";
-  socket.on("error", (error) => {
-    failure = error.message;
-  });
-  try {
+async function transfer(address: string, { up, down, seed }: Order): Promise<Omit<Done, "id">> {
+  const { connection, again } = await connected(address, `${up} ${down} ${seed}\n`);
+  const { reader, socket } = connection;
+  const verdict = async (): Promise<string | undefined> => {
     const sent = payload(seed, up);
-    socket.write(`${up} ${down} ${seed}\n`);
     socket.write(sent);
-    const reader = new Reader(socket);
-    const told = (await reader.take(DIGEST_LINE)).toString("latin1").trim();
-    if (told !== digest(sent)) return "the server got other bytes than were sent";
+    if ((await reader.line()) !== digest(sent)) return "the server got other bytes than were sent";
     const got = await reader.take(down);
     return digest(got) === digest(payload(seed + 1, down)) ? undefined : "other bytes came than the server has sent";
-  } catch (error) {
-    return failure || (error as Error).message;
-  } finally {
-    clearTimeout(timer);
-    socket.destroy();
-  }
+  };
+  const problem = await verdict().catch((error: Error) => connection.blame(error));
+  connection.end();
+  return { again, ...(problem === undefined ? {} : { problem }) };
 }
 
 async function datagrams(address: string, { up, down, seed }: Order): Promise<Omit<Done, "id">> {
@@ -151,9 +185,12 @@ async function datagrams(address: string, { up, down, seed }: Order): Promise<Om
 }
 
 async function carryOut(address: string, order: Order): Promise<Done> {
-  if (order.kind === "udp") return { id: order.id, ...(await datagrams(address, order)) };
-  const problem = await transfer(address, order).catch((error: Error) => error.message);
-  return { id: order.id, ...(problem === undefined ? {} : { problem }) };
+  try {
+    const done = await (order.kind === "udp" ? datagrams(address, order) : transfer(address, order));
+    return { id: order.id, ...done };
+  } catch (error) {
+    return { id: order.id, problem: (error as Error).message };
+  }
 }
 
 function talk(address: string): void {

@@ -1,5 +1,9 @@
-/** `npm run soak -- --minutes N --seed S --no-kill`: a verdict about a router that was used and disturbed for so long. */
+/**
+ * `npm run soak -- --minutes N --seed S --no-kill --only NAME,NAME`: a verdict about a router that was used and disturbed for
+ * so long.
+ */
 import { parseArgs } from "node:util";
+import { DISTURBANCES, KILL } from "./actions.ts";
 import { soak } from "./soak.ts";
 
 const { values } = parseArgs({
@@ -7,12 +11,16 @@ const { values } = parseArgs({
     minutes: { type: "string", default: "10" },
     seed: { type: "string" },
     "no-kill": { type: "boolean", default: false },
+    only: { type: "string" },
   },
 });
 const minutes = Number(values.minutes);
 const seed = Number(values.seed ?? Date.now() % 1_000_000);
-if (!(minutes > 0) || !Number.isInteger(seed)) {
-  process.stderr.write("usage: npm run soak -- [--minutes N] [--seed S] [--no-kill]\n");
+const all = Object.keys(DISTURBANCES);
+const disturbances = values.only?.split(",") ?? all.filter((name) => !values["no-kill"] || name !== KILL);
+if (!(minutes > 0) || !Number.isInteger(seed) || disturbances.some((name) => !all.includes(name))) {
+  process.stderr.write("usage: npm run soak -- [--minutes N] [--seed S] [--no-kill] [--only NAME,NAME]\n");
+  process.stderr.write(`disturbances: ${all.join(", ")}\n`);
   process.exit(2);
 }
 
@@ -23,16 +31,16 @@ const tell = (line: string): void => {
 
 tell(`seed ${seed}, ${minutes} minutes`);
 try {
-  const { problems, done, lost, before, after } = await soak({
+  const { problems, done, lost, again, before, after } = await soak({
     seconds: minutes * 60,
     seed,
-    kills: !values["no-kill"],
+    disturbances,
     tell,
   });
   tell(
     `done: ${Object.entries(done)
       .map(([name, count]) => `${count} ${name}`)
-      .join(", ")}; ${lost} lost`,
+      .join(", ")}; ${lost} lost, ${again} connections that the server did not have`,
   );
   for (const name of Object.keys(after.counts)) tell(`${name}: ${before.counts[name]} -> ${after.counts[name]}`);
   for (const name of Object.keys(after.memory)) tell(`${name}: ${before.memory[name]} -> ${after.memory[name]} KiB`);

@@ -3,7 +3,7 @@
  * command succeed, and does nothing grow? The first part of the time is not counted: caches, heaps and compiled code get their
  * size.
  */
-import { calm, DISTURBANCES, KILL, type Scene, traffic, warmUp } from "./actions.ts";
+import { calm, DISTURBANCES, type Scene, traffic, warmUp } from "./actions.ts";
 import { Dice } from "./dice.ts";
 import { compare, type Measure, settled } from "./measure.ts";
 import { SoakRouter } from "./router.ts";
@@ -12,8 +12,8 @@ import { Agent, addNamespace, ip, namespacesLeft, removeAll } from "./world.ts";
 export interface SoakOptions {
   seconds: number;
   seed: number;
-  /** Whether dataplanes are killed; where none is, its memory is compared over the whole time. */
-  kills: boolean;
+  /** Names of what is done to the router, as in `DISTURBANCES`; where no dataplane is killed, its memory is compared over the whole time. */
+  disturbances: readonly string[];
   /** Takes a line of progress. */
   tell(line: string): void;
 }
@@ -22,6 +22,7 @@ export interface Verdict {
   problems: string[];
   done: Record<string, number>;
   lost: number;
+  again: number;
   before: Measure;
   after: Measure;
 }
@@ -50,7 +51,7 @@ async function prepare(seed: number): Promise<Scene> {
   await Agent.start(outside, "serve");
   const residents = [];
   for (const container of containers) residents.push({ container, agent: await Agent.start(container.netns, "talk") });
-  return { dice: new Dice(seed), router, routerNetns, residents, visitors: [], visits: 0, lost: 0 };
+  return { dice: new Dice(seed), router, routerNetns, residents, visitors: [], visits: 0, lost: 0, again: 0 };
 }
 
 /** Counts what was done, and what went wrong. */
@@ -87,8 +88,7 @@ class Book {
 }
 
 /** Traffic and disturbances for so long; nothing is on its way when it returns. */
-async function churn(scene: Scene, book: Book, seconds: number, kills: boolean): Promise<void> {
-  const names = Object.keys(DISTURBANCES).filter((name) => kills || name !== KILL);
+async function churn(scene: Scene, book: Book, seconds: number, names: readonly string[]): Promise<void> {
   const until = Date.now() + seconds * 1000;
   const isOver = (): boolean => Date.now() >= until || scene.router.hasEnded;
   const lane = async (body: () => Promise<string>): Promise<void> => {
@@ -116,23 +116,23 @@ async function churn(scene: Scene, book: Book, seconds: number, kills: boolean):
 }
 
 /** Runs the soak; whatever it made is gone when it returns or throws. */
-export async function soak({ seconds, seed, kills, tell }: SoakOptions): Promise<Verdict> {
+export async function soak({ seconds, seed, disturbances, tell }: SoakOptions): Promise<Verdict> {
   const book = new Book(tell);
   const timer = setInterval(() => tell(book.line), PROGRESS_MS);
   try {
     const scene = await prepare(seed);
     await warmUp(scene);
-    await churn(scene, book, seconds * WARM_UP, kills);
+    await churn(scene, book, seconds * WARM_UP, disturbances);
     await calm(scene);
     const before = await settled(scene.router);
-    await churn(scene, book, seconds * (1 - WARM_UP), kills);
+    await churn(scene, book, seconds * (1 - WARM_UP), disturbances);
     if (scene.router.hasEnded) throw new Error(`the router has ended:\n${scene.router.log}`);
     await calm(scene);
     const after = await settled(scene.router, (measure) => compare(before, measure).length === 0);
     const problems = [...book.problems, ...compare(before, after)];
     const status = await scene.router.stop();
     if (status !== 0) problems.push(`the router ended with ${status}`);
-    return { problems, done: book.done, lost: scene.lost, before, after };
+    return { problems, done: book.done, lost: scene.lost, again: scene.again, before, after };
   } finally {
     clearInterval(timer);
     removeAll();

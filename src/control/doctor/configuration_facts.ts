@@ -1,5 +1,5 @@
 /** Gathers what this machine has of the things that a configuration names. Looks only; changes nothing. */
-import { existsSync, readFileSync } from "node:fs";
+import { readFileSync } from "node:fs";
 import { freemem } from "node:os";
 import { FlowTable } from "../../conntrack/flow_table.ts";
 import { native } from "../../io/native.ts";
@@ -7,6 +7,7 @@ import type { Prefix } from "../../packet/ipv4_address.ts";
 import { prefixMask } from "../../packet/ipv4_address.ts";
 import { readPrefixOrAddress } from "../configuration/addresses.ts";
 import type { DevicePlan, ResolvedPlan } from "../configuration/configuration.ts";
+import { isNamespace } from "../network_namespace.ts";
 import type { ConfigurationFacts, KernelRoute, NetworkFacts, TapFacts, UplinkFacts } from "./configuration_checks.ts";
 import { limitOf, outputOf } from "./machine_facts.ts";
 import { gatherRaw } from "./raw_facts.ts";
@@ -51,7 +52,7 @@ function networkFacts(each: { name: string; address: number; prefixLength: numbe
 
 function tapFacts({ name, ifname, netns }: DevicePlan): TapFacts {
   const facts = { name, ifname, ...(netns === undefined ? {} : { netns }) };
-  if (netns !== undefined && !existsSync(netns)) return { ...facts, namespace: "absent", isTaken: false };
+  if (netns !== undefined && !isNamespace(netns)) return { ...facts, namespace: "absent", isTaken: false };
   try {
     const look = (): string | undefined => outputOf("ip", ["-j", "link", "show", "dev", ifname]);
     const isTaken = (netns === undefined ? look() : native().inNamespace(netns, look)) !== undefined;

@@ -1,27 +1,16 @@
 /** Gathers the facts of this machine. Nothing of it is changed: what is tried is tried in a namespace of its own. */
 import { execFileSync, spawnSync } from "node:child_process";
-import {
-  accessSync,
-  closeSync,
-  constants,
-  openSync,
-  readdirSync,
-  readFileSync,
-  realpathSync,
-  statfsSync,
-  statSync,
-} from "node:fs";
+import { accessSync, closeSync, constants, openSync, readdirSync, readFileSync, realpathSync, statSync } from "node:fs";
 import { availableParallelism, release } from "node:os";
 import { join } from "node:path";
 import { native } from "../../io/native.ts";
 import { packageRoot } from "../../io/package_root.ts";
 import type { SystemError } from "../errors.ts";
+import { isNamespace } from "../network_namespace.ts";
 import { effectiveCapabilities } from "./capabilities.ts";
 import { type MachineFacts, type NamedNamespace, TOOLS } from "./machine.ts";
 import { probeDevices } from "./probe.ts";
 
-/** Type of the filesystem that namespaces are files of (linux/magic.h). */
-const NSFS_MAGIC = 0x6e736673;
 const NETNS_FOLDER = "/run/netns";
 
 export async function gatherMachine(): Promise<MachineFacts> {
@@ -71,14 +60,6 @@ function readNamespaces(): NamedNamespace[] | undefined {
     return readdirSync(NETNS_FOLDER).map((name) => ({ name, isNamespace: isNamespace(join(NETNS_FOLDER, name)) }));
   } catch {
     return undefined;
-  }
-}
-
-function isNamespace(path: string): boolean {
-  try {
-    return statfsSync(path).type === NSFS_MAGIC;
-  } catch {
-    return false;
   }
 }
 
