@@ -38,7 +38,7 @@ const MIN_FLOWS = 262_144;
 /** A case takes a few seconds; far above that, something hangs. */
 const CASE_TIMEOUT_MS = 150_000;
 /** Rounds that a verdict needs, and where each of them has several trials. */
-const WANTED_ROUNDS = 3;
+const WANTED_ROUNDS = 4;
 const WANTED_ROUNDS_OF_TRIALS = 2;
 /** Unmeasured load: until a just-in-time compiler is done, or just until neighbours are known and caches filled. */
 const WARM_UP_MS = 2500;
@@ -213,7 +213,7 @@ class Session {
     const engines = this.enginesFor(unit);
     const trials = trialsOfUnit(unit, this.plan.quick);
     const first = round * trials;
-    const groups = groupsOf(engines, trials);
+    const groups = groupsOf(engines, unit.measures);
     // Each round begins with another one.
     for (let i = 0; i < groups.length; i++) {
       const group = groups[(i + round) % groups.length];
@@ -228,8 +228,9 @@ class Session {
 }
 
 /** Those that take trials in turn, and each that does not by itself. */
-export function groupsOf(engines: readonly Engine[], trials: number): Engine[][] {
-  const close = trials === 1 ? [] : engines.filter(({ isFarOff }) => isFarOff !== true);
+export function groupsOf(engines: readonly Engine[], measures: readonly Measure[]): Engine[][] {
+  const isShared = measures.every(({ needsOwnEngine }) => needsOwnEngine !== true);
+  const close = engines.filter(({ isFarOff }) => isShared && isFarOff !== true);
   const others = engines.filter((engine) => !close.includes(engine)).map((engine) => [engine]);
   return close.length === 0 ? others : [close, ...others];
 }

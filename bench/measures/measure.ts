@@ -62,7 +62,7 @@ export interface Measure {
   readonly warmUp?: WarmUp;
   /** Bars for each case, or its metrics as percentiles; absent: bars. */
   readonly plot?: "bars" | "percentiles";
-  /** It needs an engine that nothing was sent through yet. */
+  /** It needs an engine that nothing was sent through yet, and no other one beside it. */
   readonly needsOwnEngine?: boolean;
   /** Generator and receiver on the first processor, the engine on the second; or everything where it likes. */
   readonly placement: "pinned" | "unpinned";

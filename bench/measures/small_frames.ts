@@ -118,6 +118,7 @@ export const manyFlowsMeasure: Measure = {
     "As above. The memory of a flow is what the engine's processes grew by while the flows were set up (proportional set size); what Tapir had fetched of its table before, up to 64 MiB, is not in it. The kernel's table holds nf_conntrack_max flows, a limit of the whole host that the bench does not change.",
   engines: ["forwarder", "kernel", "tapir"],
   trials: 1,
+  needsOwnEngine: true,
   isLong: true,
   cases: [
     {

@@ -237,12 +237,13 @@ function judgeValue(goal: Goal, value: number): Verdict["words"] {
   return isReached(goal.floor) ? "floor reached" : "below the floor";
 }
 
-/** A wide spread leaves no verdict, unless the whole of it says the same. */
+/** Of a wide spread the worse end counts where it reaches the floor; one on both sides of the floor leaves no verdict. */
 function judge(goal: Goal, found: Summary): Verdict["words"] {
   if (found.count < goal.fewestRounds) return "no verdict: too few rounds";
-  const words = judgeValue(goal, found.median);
-  const isUnanimous = judgeValue(goal, found.low) === words && judgeValue(goal, found.high) === words;
-  return found.spread > WIDEST_SPREAD && !isUnanimous ? "spread too wide" : words;
+  if (found.spread <= WIDEST_SPREAD) return judgeValue(goal, found.median);
+  const [worse, better] = goal.better === "lower" ? [found.high, found.low] : [found.low, found.high];
+  const words = judgeValue(goal, worse);
+  return words === "below the floor" && judgeValue(goal, better) !== words ? "spread too wide" : words;
 }
 
 function foundValue(goal: Goal, row: Row, results: Results): Summary | null {

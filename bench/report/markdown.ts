@@ -73,7 +73,7 @@ function goals(report: Report): string[] {
   const lines = [
     "## Goals",
     "",
-    `Ratios are Tapir's value over the other's, trial by trial. "Spread too wide": above ${WIDEST_SPREAD * 100} %, and not all of it says the same.`,
+    `Ratios are Tapir's value over the other's, trial by trial. Where the spread is above ${WIDEST_SPREAD * 100} % of the median, its worse end is judged; "spread too wide": that is below the floor, and the better one is not.`,
     "",
   ];
   const rows = all.map(({ goal, found, worstCase, cases, words }) => {

@@ -86,9 +86,33 @@ describe("verdicts", () => {
     expect(verdictOf(results, AGAINST_FORWARDER).words).toBe("spread too wide");
   });
 
-  it("does not refuse when all of a wide spread says the same", () => {
-    const results = smallFrames({ tapir: [10, 20, 30], forwarder: [10, 10, 10] });
-    expect(verdictOf(results, AGAINST_FORWARDER).words).toBe("goal reached");
+  it.each([
+    [[10, 20, 30], "goal reached"],
+    [[9, 20, 30], "floor reached"],
+    [[2, 4, 8], "below the floor"],
+  ])("judges the worse end of a wide spread where all of it is on one side of the floor: %j", (tapir, words) => {
+    const results = smallFrames({ tapir, forwarder: [10, 10, 10] });
+    expect(verdictOf(results, AGAINST_FORWARDER).words).toBe(words);
+  });
+
+  it("judges the worse end where less is better", () => {
+    const goal = "Captures and traces that nobody uses (1 % of a small frame on TAPs at 1 Mpps: 10 ns)";
+    const words = [
+      [-6, 1],
+      [-6, 4],
+      [1, 14],
+      [11, 22],
+    ].map((costs) => {
+      const results = new Results();
+      const row = results.row({ ...small, name: "hooks" }, "1 000 flows", {
+        name: "cost",
+        unit: "ns",
+        better: "lower",
+      });
+      for (const [round, cost] of costs.entries()) results.record(row, "memory", round, cost);
+      return verdictOf(results, goal).words;
+    });
+    expect(words).toEqual(["goal reached", "floor reached", "spread too wide", "below the floor"]);
   });
 
   it("refuses too few rounds, and rounds without a partner do not count", () => {
