@@ -23,7 +23,7 @@ export const ceiling: Measure = {
   quickEngines: ["cable"],
   placement: "pinned",
   isLong: false,
-  mostRounds: 3,
+  mostRounds: 2,
   needsOwnEngine: true,
   cases: [sizeCase(60), sizeCase(512), sizeCase(1514), sizeCase("imix")],
 };

@@ -10,7 +10,7 @@ import { searchRate } from "./search.ts";
 import { fillSeconds, fillTable, flowsName, NOT_FILLED } from "./small_frames.ts";
 
 const LOSS = 0.001;
-const TRIAL_MS = 400;
+const TRIAL_MS = 300;
 /** A generator that cannot keep to its rate does not count as a trial of the rate. */
 const KEPT_SHARE = 0.98;
 const ATTEMPTS = 2;
@@ -57,7 +57,7 @@ function sizeMeasure(size: number | "imix", title: string): Measure {
     name: `frames-${size}`,
     title,
     method:
-      "Delivered: as fast as the generator can. Sustained: the highest rate at which no more than 0.1 % is lost, found by search over trials of 400 ms; a rate counts when one of two trials holds. Flows in turn, the table is built before.",
+      "Delivered: as fast as the generator can. Sustained: the highest rate at which no more than 0.1 % is lost, found by search over trials of 300 ms; a rate counts when one of two trials holds. Flows in turn, the table is built before.",
     engines: ["forwarder", "kernel", "tapir"],
     placement: "pinned",
     isLong: true,

@@ -5,7 +5,6 @@ import { packageRoot } from "../../src/io/package_root.ts";
 import type { LpmBenchmark } from "../lpm.ts";
 import type { PipelineResult } from "../pipeline_memory.ts";
 import { Started } from "../processes.ts";
-import { summarise } from "../statistics.ts";
 import { copyWithoutHooks } from "../without_hooks.ts";
 import { type Case, type Measure, plainNumber } from "./measure.ts";
 
@@ -58,6 +57,7 @@ const common = { engines: ["memory"], placement: "unpinned", isLong: false, most
 
 export const pipelineMeasure: Measure = {
   ...common,
+  mostRounds: 2,
   name: "pipeline",
   title: "The whole pipeline in memory (L0)",
   method:
@@ -66,21 +66,21 @@ export const pipelineMeasure: Measure = {
 };
 
 /** Pairs of processes, with and without, one after the other. */
-const PAIRS = 5;
+const PAIRS = 8;
 
 export const hooksMeasure: Measure = {
   ...common,
-  mostRounds: 2,
+  mostRounds: 1,
   name: "hooks",
   title: "Captures and traces that nobody uses",
   method:
-    "The pipeline in memory (1 000 flows) as it is, and the same code without the places that look whether a capture or a trace wants to see a frame: pairs of processes in turn, the median of each, and of the differences. One in a hundred of the time of a small frame on TAPs (L1) is 10 ns and more.",
+    "The pipeline in memory (1 000 flows) as it is, and the same code without the places that look whether a capture or a trace wants to see a frame: pairs of processes in turn, the best of each, since what else the machine does can only slow them, and the difference of the two. One in a hundred of the time of a small frame on TAPs (L1) is 10 ns and more.",
   isLong: true,
   cases: [
     {
       name: "1 000 flows",
       flows: 0,
-      seconds: 30,
+      seconds: 45,
       metrics: [
         { name: "as it is", unit: "ns/packet", better: "lower" },
         { name: "without", unit: "ns/packet", better: "lower" },
@@ -91,16 +91,12 @@ export const hooksMeasure: Measure = {
         const time = async (dist: string) =>
           (await callInProcess<PipelineResult>(dist, "pipeline_memory.js", "bestPipeline", 1000, QUICK_RUNS))
             .nanosecondsPerPacket;
-        const pairs: { with: number; without: number }[] = [];
-        for (let pair = 0; pair < PAIRS; pair++) pairs.push({ with: await time(DIST), without: await time(folder) });
-        return {
-          values: {
-            "as it is": summarise(pairs.map((pair) => pair.with))?.median ?? null,
-            without: summarise(pairs.map((pair) => pair.without))?.median ?? null,
-            cost: summarise(pairs.map((pair) => pair.with - pair.without))?.median ?? null,
-          },
-          problems: [],
-        };
+        let [best, without] = [Infinity, Infinity];
+        for (let pair = 0; pair < PAIRS; pair++) {
+          best = Math.min(best, await time(DIST));
+          without = Math.min(without, await time(folder));
+        }
+        return { values: { "as it is": best, without, cost: best - without }, problems: [] };
       },
     },
   ],

@@ -30,7 +30,7 @@ async function oneFlow(context: Context, gro: boolean): Promise<Finding> {
     from: context.running.address,
     to: OUTSIDE,
     port: PORT,
-    ms: context.quick ? 700 : 1500,
+    ms: context.quick ? 700 : 900,
     cpu: context.loadCpu,
   });
   await pause(60);
@@ -48,7 +48,7 @@ function socketCase(gro: boolean): Case {
 }
 
 async function onDevice(context: Context): Promise<Finding> {
-  const trial = await sendDatagrams(context, { flows: 1, milliseconds: context.quick ? 700 : 1500 });
+  const trial = await sendDatagrams(context, { flows: 1, milliseconds: context.quick ? 700 : 900 });
   return { values: { rate: trial.receivedPerSecond / 1e6 }, problems: trial.problems };
 }
 
@@ -59,7 +59,7 @@ export const oneFlowMeasure: Measure = {
     "As fast as the generator can; generator on the first processor, engine on the second. Counted on the outside's device (merged frames by the datagrams in them), and what the program of an ordinary socket read.",
   engines: ["forwarder", "forwarder-ring", "kernel", "kernel-tuned", "tapir"],
   placement: "pinned",
-  trials: 3,
+  trials: 4,
   isLong: false,
   warmUp: datagramWarmUp,
   cases: [

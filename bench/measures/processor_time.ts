@@ -27,6 +27,7 @@ export const processorTimeMeasure: Measure = {
     "At 100 000 frames in a second, 1 000 flows: seconds that all processors worked, for generator, engine, receiver, interrupts and softirq together (part of kernel NAT runs inside the generator's system calls). Other work on the machine counts too.",
   engines: ["cable", "forwarder", "kernel", "tapir"],
   placement: "pinned",
+  needsOwnEngine: true,
   isLong: true,
   warmUp: datagramWarmUp,
   cases: [

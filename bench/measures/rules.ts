@@ -21,6 +21,7 @@ export const rules: Measure = {
     "Tapir with 0, 1 000 and 10 000 rules before the one that accepts: each drops UDP from the containers to a network of its own and a port of its own, and none matches the load. Established: 10 000 flows under overload. New: every datagram begins a flow.",
   engines: ["tapir", "tapir-1000-rules", "tapir-10000-rules"],
   placement: "pinned",
+  mostRounds: 3,
   isLong: true,
   warmUp,
   cases: [

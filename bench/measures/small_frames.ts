@@ -6,6 +6,7 @@ import { type Case, type Context, type Finding, type Measure, type Metric, plain
 /** How fast a table is filled before a trial (RFC 9693: first the table, then the measurement). */
 const FILL_PER_SECOND = 100_000;
 const FILL_AGAIN_SHARE = 0.002;
+const TRIAL_MS = 900;
 
 /** Sends each flow's first datagram, and again where too many were lost. Returns false when flows are missing still. */
 export async function fillTable(context: Context, flows: number): Promise<boolean> {
@@ -33,7 +34,7 @@ export interface Overload {
 
 export async function overload(context: Context, load: Overload): Promise<Finding> {
   const isFilled = await fillTable(context, load.flows);
-  const trial = await sendDatagrams(context, { ...load, milliseconds: context.quick ? 700 : 1500 });
+  const trial = await sendDatagrams(context, { ...load, milliseconds: context.quick ? 700 : TRIAL_MS });
   const problems = isFilled ? trial.problems : [...trial.problems, NOT_FILLED];
   return { values: { rate: trial.receivedPerSecond / 1e6 }, problems };
 }
@@ -64,7 +65,7 @@ export const smallFrames: Measure = {
     "Raw UDP datagrams from the container as fast as the generator can; delivered in a second, over the middle of the trial. Flows in turn; the table is built before the trial. Generator on the first processor, engine on the second.",
   engines: ["forwarder", "forwarder-ring", "kernel", "kernel-tuned", "tapir", "tapir-packet"],
   placement: "pinned",
-  trials: 3,
+  trials: 5,
   isLong: false,
   warmUp: datagramWarmUp,
   cases: [{ ...flowsCase(64), isLong: true }, flowsCase(10_000)],
@@ -76,6 +77,7 @@ export const smallFramesUnpinned: Measure = {
   title: "Small frames, no process pinned",
   method: "As above; the scheduler places generator, engine and receiver.",
   engines: ["forwarder", "kernel", "kernel-tuned", "tapir"],
+  trials: 3,
   mostRounds: 1,
   placement: "unpinned",
   isLong: true,
@@ -118,6 +120,7 @@ export const manyFlowsMeasure: Measure = {
     "As above. The memory of a flow is what the engine's processes grew by while the flows were set up (proportional set size); what Tapir had fetched of its table before, up to 64 MiB, is not in it. The kernel's table holds nf_conntrack_max flows, a limit of the whole host that the bench does not change.",
   engines: ["forwarder", "kernel", "tapir"],
   trials: 1,
+  mostRounds: 3,
   needsOwnEngine: true,
   isLong: true,
   cases: [

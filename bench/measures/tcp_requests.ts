@@ -21,7 +21,7 @@ export async function askAndClose(context: Context, milliseconds: number): Promi
 }
 
 async function requests(context: Context): Promise<Finding> {
-  const report = await askAndClose(context, context.quick ? 1300 : 2500);
+  const report = await askAndClose(context, 1300);
   const problems = [];
   if (report.failed > 0) problems.push(`${report.failed} connections failed`);
   if (report.damaged > 0) problems.push(`${report.damaged} answers were damaged`);

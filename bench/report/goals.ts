@@ -97,7 +97,15 @@ export const GOALS: readonly Goal[] = [
   },
   { ...bulk, title: "TCP bulk against the C forwarder, worst of four", against: "forwarder", floor: 0.95, goal: 1.1 },
   { ...bulk, title: "TCP bulk against kernel NAT, worst of four", against: "kernel", floor: 0.55, goal: 0.8 },
-  { ...bulk, title: "TCP bulk against slirp4netns, worst of four", against: "slirp4netns", floor: 3, goal: 4 },
+  {
+    ...bulk,
+    // Far off: one trial of each start.
+    fewestRounds: 2,
+    title: "TCP bulk against slirp4netns, worst of four",
+    against: "slirp4netns",
+    floor: 3,
+    goal: 4,
+  },
   {
     ...higher,
     title: "Small frames of 1 000 000 flows against 1 000",

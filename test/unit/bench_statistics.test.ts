@@ -40,6 +40,13 @@ describe("searchRate", () => {
     expect(found).toBeGreaterThanOrEqual(limit * 0.96);
   });
 
+  it("gives up soon where less than a sixteenth of what is delivered under overload would hold", async () => {
+    let tries = 0;
+    const holds = async (pps: number): Promise<boolean> => ++tries > 0 && pps <= 30_000;
+    expect(await searchRate(1_000_000, holds)).toBe(0);
+    expect(tries).toBeLessThan(12);
+  });
+
   it("says 0 where nothing holds, and ends", async () => {
     expect(await searchRate(1_000_000, upTo(0))).toBe(0);
     expect(await searchRate(0, upTo(0))).toBe(0);
