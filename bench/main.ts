@@ -9,12 +9,12 @@
  */
 import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { parseArgs } from "node:util";
 import { packageRoot } from "../src/io/package_root.ts";
 import { buildPrograms } from "./build.ts";
 import { ENGINES, MEASURES } from "./catalogue.ts";
 import { describeMachine } from "./machine.ts";
 import { enginesOf, type Measure } from "./measures/measure.ts";
+import { fail, parseOptions } from "./options.ts";
 import { raiseAll } from "./priority.ts";
 import { isGoal } from "./report/goals.ts";
 import { jsonReport } from "./report/json.ts";
@@ -43,31 +43,6 @@ interface Options {
   out: string;
 }
 
-function fail(message: string): never {
-  process.stderr.write(`${message}\n`);
-  process.exit(2);
-}
-
-const OPTIONS = {
-  quick: { type: "boolean", default: false },
-  only: { type: "string", multiple: true, default: [] as string[] },
-  engines: { type: "string" },
-  rounds: { type: "string" },
-  minutes: { type: "string" },
-  out: { type: "string" },
-  priority: { type: "boolean", default: false },
-  list: { type: "boolean", default: false },
-  help: { type: "boolean", default: false },
-} as const;
-
-function parse(): ReturnType<typeof parseArgs<{ options: typeof OPTIONS }>>["values"] {
-  try {
-    return parseArgs({ options: OPTIONS }).values;
-  } catch (error) {
-    fail(`${(error as Error).message}\n${USAGE}`);
-  }
-}
-
 /** A number above 0, as it was given. */
 function positive(name: string, text: string | undefined, usual: number): number {
   const value = Number(text ?? usual);
@@ -76,7 +51,20 @@ function positive(name: string, text: string | undefined, usual: number): number
 }
 
 function readOptions(): Options {
-  const values = parse();
+  const values = parseOptions(
+    {
+      quick: { type: "boolean", default: false },
+      only: { type: "string", multiple: true, default: [] as string[] },
+      engines: { type: "string" },
+      rounds: { type: "string" },
+      minutes: { type: "string" },
+      out: { type: "string" },
+      priority: { type: "boolean", default: false },
+      list: { type: "boolean", default: false },
+      help: { type: "boolean", default: false },
+    },
+    USAGE,
+  );
   if (values.help) {
     console.log(USAGE);
     process.exit(0);

@@ -7,7 +7,6 @@
  */
 import { mkdirSync, readdirSync, readFileSync } from "node:fs";
 import { join, resolve } from "node:path";
-import { parseArgs } from "node:util";
 import { packageRoot } from "../src/io/package_root.ts";
 import { buildPrograms } from "./build.ts";
 import { startTapir } from "./engines/tapir.ts";
@@ -15,6 +14,7 @@ import { sendDatagrams } from "./measures/datagrams.ts";
 import type { Context } from "./measures/measure.ts";
 import { carry } from "./measures/tcp_bulk.ts";
 import { askAndClose } from "./measures/tcp_requests.ts";
+import { fail, parseOptions } from "./options.ts";
 import { type CpuProfile, selfTimes } from "./self_times.ts";
 import { World } from "./topology.ts";
 
@@ -45,20 +45,16 @@ interface Options {
   readonly out: string;
 }
 
-function fail(message: string): never {
-  process.stderr.write(`${message}\n`);
-  process.exit(2);
-}
-
 function readOptions(): Options {
-  const { values } = parseArgs({
-    options: {
+  const values = parseOptions(
+    {
       load: { type: "string", default: "frames" },
       seconds: { type: "string", default: "10" },
       flows: { type: "string", default: String(DEFAULT_FLOWS) },
       out: { type: "string", default: join(packageRoot(), "bench/build/profile") },
     },
-  });
+    "npm run profile -- [--load NAME] [--seconds N] [--flows N] [--out DIR]",
+  );
   const seconds = Number(values.seconds);
   const flows = Number(values.flows);
   if (!Object.hasOwn(LOADS, values.load)) fail(`no load ${values.load}: ${Object.keys(LOADS).join(", ")}`);

@@ -75,6 +75,11 @@ function problemsOf(report: SinkReport): string[] {
   return Object.entries(counts).flatMap(([what, count]) => (count === 0 ? [] : [`${count} ${what}`]));
 }
 
+/** Milliseconds of a trial of datagrams as fast as they go: short, since an engine has many of them. */
+export function trialMs({ quick }: Context): number {
+  return quick ? 700 : 900;
+}
+
 export async function sendDatagrams(context: Context, load: Load): Promise<Trial> {
   const { world, running } = context;
   const sink = await startProgram("sink", {

@@ -1,7 +1,7 @@
 /** One flow of small datagrams to an ordinary socket: where merging before the write (UDP segmentation offload) counts. */
 import { finishProgram, pause, runProgram, startProgram } from "../processes.ts";
 import { CONTAINER_DEVICE, OUTSIDE } from "../topology.ts";
-import { datagramWarmUp, sendDatagrams } from "./datagrams.ts";
+import { datagramWarmUp, sendDatagrams, trialMs } from "./datagrams.ts";
 import { type Case, type Context, type Finding, type Measure, RATE } from "./measure.ts";
 
 /** Not the port of raw datagrams: these reach a socket. */
@@ -30,7 +30,7 @@ async function oneFlow(context: Context, gro: boolean): Promise<Finding> {
     from: context.running.address,
     to: OUTSIDE,
     port: PORT,
-    ms: context.quick ? 700 : 900,
+    ms: trialMs(context),
     cpu: context.loadCpu,
   });
   await pause(60);
@@ -48,7 +48,7 @@ function socketCase(gro: boolean): Case {
 }
 
 async function onDevice(context: Context): Promise<Finding> {
-  const trial = await sendDatagrams(context, { flows: 1, milliseconds: context.quick ? 700 : 900 });
+  const trial = await sendDatagrams(context, { flows: 1, milliseconds: trialMs(context) });
   return { values: { rate: trial.receivedPerSecond / 1e6 }, problems: trial.problems };
 }
 

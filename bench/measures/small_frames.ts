@@ -1,12 +1,11 @@
 /** Frames under overload: what arrives when more is offered than anything can carry. */
 import { memoryBytes } from "../machine.ts";
-import { datagramWarmUp, sendDatagrams } from "./datagrams.ts";
+import { datagramWarmUp, sendDatagrams, trialMs } from "./datagrams.ts";
 import { type Case, type Context, type Finding, type Measure, type Metric, plainNumber, RATE } from "./measure.ts";
 
 /** How fast a table is filled before a trial (RFC 9693: first the table, then the measurement). */
 const FILL_PER_SECOND = 100_000;
 const FILL_AGAIN_SHARE = 0.002;
-const TRIAL_MS = 900;
 
 /** Sends each flow's first datagram, and again where too many were lost. Returns false when flows are missing still. */
 export async function fillTable(context: Context, flows: number): Promise<boolean> {
@@ -34,7 +33,7 @@ export interface Overload {
 
 export async function overload(context: Context, load: Overload): Promise<Finding> {
   const isFilled = await fillTable(context, load.flows);
-  const trial = await sendDatagrams(context, { ...load, milliseconds: context.quick ? 700 : TRIAL_MS });
+  const trial = await sendDatagrams(context, { ...load, milliseconds: trialMs(context) });
   const problems = isFilled ? trial.problems : [...trial.problems, NOT_FILLED];
   return { values: { rate: trial.receivedPerSecond / 1e6 }, problems };
 }

@@ -2,27 +2,27 @@
  * `npm run soak -- --minutes N --seed S --no-kill --only NAME,NAME`: a verdict about a router that was used and disturbed for
  * so long.
  */
-import { parseArgs } from "node:util";
+import { fail, parseOptions } from "../options.ts";
 import { DISTURBANCES, KILL } from "./actions.ts";
 import { soak } from "./soak.ts";
 
-const { values } = parseArgs({
-  options: {
+const all = Object.keys(DISTURBANCES);
+const USAGE = `usage: npm run soak -- [--minutes N] [--seed S] [--no-kill] [--only NAME,NAME]
+disturbances: ${all.join(", ")}`;
+const values = parseOptions(
+  {
     minutes: { type: "string", default: "10" },
     seed: { type: "string" },
     "no-kill": { type: "boolean", default: false },
     only: { type: "string" },
   },
-});
+  USAGE,
+);
 const minutes = Number(values.minutes);
 const seed = Number(values.seed ?? Date.now() % 1_000_000);
-const all = Object.keys(DISTURBANCES);
 const disturbances = values.only?.split(",") ?? all.filter((name) => !values["no-kill"] || name !== KILL);
-if (!(minutes > 0) || !Number.isInteger(seed) || disturbances.some((name) => !all.includes(name))) {
-  process.stderr.write("usage: npm run soak -- [--minutes N] [--seed S] [--no-kill] [--only NAME,NAME]\n");
-  process.stderr.write(`disturbances: ${all.join(", ")}\n`);
-  process.exit(2);
-}
+const isWrong = !(minutes > 0) || !Number.isInteger(seed) || disturbances.some((name) => !all.includes(name));
+if (isWrong) fail(USAGE);
 
 const begin = Date.now();
 const tell = (line: string): void => {

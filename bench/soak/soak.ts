@@ -12,7 +12,10 @@ import { Agent, addNamespace, ip, namespacesLeft, removeAll } from "./world.ts";
 export interface SoakOptions {
   seconds: number;
   seed: number;
-  /** Names of what is done to the router, as in `DISTURBANCES`; where no dataplane is killed, its memory is compared over the whole time. */
+  /**
+   * Names of what is done to the router, as in `DISTURBANCES`; where no dataplane is killed, its memory is compared over
+   * the whole time.
+   */
   disturbances: readonly string[];
   /** Takes a line of progress. */
   tell(line: string): void;
@@ -32,8 +35,9 @@ const TRAFFIC_LANES = 4;
 /** Part of the time before the first measure. */
 const WARM_UP = 0.3;
 const PROGRESS_MS = 30_000;
-/** More are not told one by one. */
+/** Of the router's log, with each transfer that failed. */
 const LOG_LINES = 8;
+/** More are not told one by one. */
 const MOST_PROBLEMS = 20;
 
 async function prepare(seed: number): Promise<Scene> {
